@@ -1,0 +1,59 @@
+//! How the process ends: its exit codes, and the reason left for
+//! `kubectl describe pod`.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::ExitCode;
+
+use crate::text;
+
+/// Where kubelet reads a container's last words from:
+/// <https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/>
+const TERMINATION_LOG: &str = "/dev/termination-log";
+
+/// The exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// A clean stop, `--help`, `--version`.
+    Clean = 0,
+    /// It could not run, or could not go on: a port that is taken, flags that
+    /// contradict each other, a wedged gRPC.
+    CannotRun = 1,
+    /// A flag is unknown or its value is bad.
+    BadFlags = 2,
+}
+
+impl Exit {
+    /// The number that the shell and kubelet see.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit.code())
+    }
+}
+
+/// Leaves the reason of a failing end, one line, where kubelet looks. Best
+/// effort: outside Kubernetes there is no such file, and none is made.
+pub fn last_words(reason: &str) {
+    let file = OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        // Whatever else lies at that path must not make a dying process wait.
+        .custom_flags(libc::O_NONBLOCK)
+        .open(TERMINATION_LOG);
+    if let Ok(mut file) = file {
+        let _ = writeln!(file, "{}", text::one_line(reason));
+    }
+}
+
+/// Ends the process now, from any thread and without running destructors or
+/// atexit handlers: they could wait for the very thing that is wedged.
+pub fn at_once(exit: Exit) -> ! {
+    signal_hook::low_level::exit(i32::from(exit.code()))
+}

@@ -1,0 +1,258 @@
+//! Command lines, good and bad, each with its outcome.
+
+use super::*;
+
+/// What a command line should come to.
+enum Want {
+    /// It serves, and these options say so.
+    Serves(fn(&Options) -> bool),
+    Help,
+    Version,
+    /// Exit code 2, and a message with these words.
+    Bad(&'static [&'static str]),
+    /// Exit code 1, and this very message.
+    Conflict(&'static str),
+}
+
+use Want::{Bad, Conflict, Help, Serves, Version};
+
+const PORT_CONFLICT: &str =
+    "Only one of `--health-port` and `--http-endpoint` can be explicitly set";
+const METRICS_CONFLICT: &str =
+    "Only one of `--metrics-address` and `--http-endpoint` can be explicitly set";
+
+fn path(options: &Options, path: &str) -> bool {
+    options.csi_address == CsiAddress::Path(path.into())
+}
+
+fn listen(host: &str, port: u16) -> ListenAddress {
+    ListenAddress {
+        host: host.to_owned(),
+        port,
+    }
+}
+
+fn ms(options: &Options, milliseconds: u64) -> bool {
+    options.probe_timeout == Duration::from_millis(milliseconds)
+}
+
+/// Words are split at spaces; `{}` is an empty word.
+#[rustfmt::skip]
+const COMMAND_LINES: &[(&str, Want)] = &[
+    // Defaults, and Go's syntax.
+    ("", Serves(|o| path(o, "/run/csi/socket") && ms(o, 3000) && o.health == listen("", 9808)
+        && o.metrics == MetricsAt::Nowhere && o.metrics_path == "/metrics" && o.verbosity == 0
+        && o.format == Format::Text && o.without_effect.is_empty())),
+    ("--csi-address=/csi/csi.sock", Serves(|o| path(o, "/csi/csi.sock"))),
+    ("-csi-address=/csi/csi.sock", Serves(|o| path(o, "/csi/csi.sock"))),
+    ("--csi-address /csi/csi.sock", Serves(|o| path(o, "/csi/csi.sock"))),
+    ("-csi-address /csi/csi.sock", Serves(|o| path(o, "/csi/csi.sock"))),
+    ("--csi-address=/a --csi-address=/b", Serves(|o| path(o, "/b"))),
+    ("--csi-address=/a -csi-address /b", Serves(|o| path(o, "/b"))),
+    ("--csi-address=/a=b", Serves(|o| path(o, "/a=b"))),
+    ("--csi-address=/a --", Serves(|o| path(o, "/a"))),
+    ("--csi-address=\"/a\"", Bad(&["--csi-address", "unix:"])),
+    ("---csi-address=/a", Bad(&["bad flag syntax", "---csi-address"])),
+    ("--=x", Bad(&["bad flag syntax"])),
+    ("-=x", Bad(&["bad flag syntax"])),
+    ("-", Bad(&["unexpected argument \"-\""])),
+    ("{}", Bad(&["unexpected argument \"\""])),
+    ("serve", Bad(&["unexpected argument \"serve\"", "--csi-address=/csi/csi.sock"])),
+    ("-- --csi-address=/a", Bad(&["unexpected argument \"--csi-address=/a\""])),
+    ("--csi-address=/a rest", Bad(&["unexpected argument \"rest\""])),
+    ("--bogus", Bad(&["unknown flag --bogus"])),
+    ("-bogus=1", Bad(&["unknown flag --bogus"])),
+    ("--CSI-ADDRESS=/a", Bad(&["unknown flag --CSI-ADDRESS"])),
+    ("--csi_address=/a", Bad(&["unknown flag --csi_address"])),
+    ("--csi-address", Bad(&["--csi-address needs a value", "--csi-address=ADDRESS"])),
+    // A flag that takes a value always takes it.
+    ("--csi-address --v=5", Bad(&["invalid value \"--v=5\" for --csi-address"])),
+    ("--csi-address --", Bad(&["invalid value \"--\" for --csi-address"])),
+    // Addresses.
+    ("--csi-address=unix:///csi/csi.sock", Serves(|o| path(o, "/csi/csi.sock"))),
+    ("--csi-address=unix:csi.sock", Serves(|o| path(o, "csi.sock"))),
+    ("--csi-address=unix-abstract:x", Serves(|o| o.csi_address == CsiAddress::Abstract("x".into()))),
+    ("--csi-address=tcp://127.0.0.1:1", Serves(|o| o.csi_address.to_string() == "127.0.0.1:1")),
+    ("--csi-address=", Bad(&["invalid value \"\" for --csi-address", "empty"])),
+    ("--csi-address {}", Bad(&["invalid value \"\" for --csi-address", "empty"])),
+    ("--csi-address=unix://csi/csi.sock", Bad(&["unix:///csi/csi.sock"])),
+    ("--csi-address=csi.sock", Bad(&["csi.sock", "no port"])),
+    ("--csi-address=ftp://x", Bad(&["unknown scheme \"ftp\""])),
+    ("--csi-address=bad --csi-address=/good", Bad(&["invalid value \"bad\""])),
+    // Durations.
+    ("--probe-timeout=1s", Serves(|o| ms(o, 1000))),
+    ("--probe-timeout 1.5s", Serves(|o| ms(o, 1500))),
+    ("--probe-timeout=1m30s", Serves(|o| ms(o, 90_000))),
+    ("--probe-timeout=+2s", Serves(|o| ms(o, 2000))),
+    ("--probe-timeout=250000us", Serves(|o| ms(o, 250))),
+    ("--probe-timeout=3", Bad(&["invalid value \"3\" for --probe-timeout", "no unit", "3s"])),
+    ("--probe-timeout=0", Bad(&["longer than zero"])),
+    ("--probe-timeout=0s", Bad(&["longer than zero"])),
+    ("--probe-timeout -1s", Bad(&["invalid value \"-1s\"", "longer than zero"])),
+    ("--probe-timeout=", Bad(&["invalid value \"\" for --probe-timeout"])),
+    ("--probe-timeout=1d", Bad(&["unknown unit \"d\""])),
+    ("--probe-timeout=3sec", Bad(&["unknown unit \"sec\""])),
+    // Where it listens.
+    ("--health-port=9909", Serves(|o| o.health == listen("", 9909))),
+    ("--health-port 0", Serves(|o| o.health == listen("", 0))),
+    ("--health-port=http", Bad(&["invalid value \"http\" for --health-port", "65535"])),
+    ("--health-port=65536", Bad(&["65535"])),
+    ("--health-port=-1", Bad(&["65535"])),
+    ("--health-port=:9808", Bad(&["\":9808\" is no port"])),
+    ("--health-port=", Bad(&["--health-port"])),
+    ("--http-endpoint=:9808", Serves(|o| o.health == listen("", 9808) && o.metrics == MetricsAt::WithHealth)),
+    ("--http-endpoint=127.0.0.1:9909", Serves(|o| o.health == listen("127.0.0.1", 9909))),
+    ("--http-endpoint=[::1]:9909", Serves(|o| o.health == listen("::1", 9909))),
+    ("--http-endpoint=", Serves(|o| o.health == listen("", 9808) && o.metrics == MetricsAt::Nowhere)),
+    ("--http-endpoint=localhost", Bad(&["no port", "127.0.0.1:9808"])),
+    ("--http-endpoint=::1:9808", Bad(&["brackets"])),
+    ("--http-endpoint=:9808 --health-port=9808", Serves(|o| o.health == listen("", 9808))),
+    ("--http-endpoint=:9909 --health-port=9808", Serves(|o| o.health == listen("", 9909))),
+    ("--http-endpoint=:9808 --health-port=9909", Conflict(PORT_CONFLICT)),
+    ("--health-port=9909 --http-endpoint=:9808", Conflict(PORT_CONFLICT)),
+    ("--http-endpoint= --health-port=9909", Serves(|o| o.health == listen("", 9909))),
+    ("--metrics-address=:8080", Serves(|o| o.health == listen("", 9808)
+        && o.metrics == MetricsAt::Alone(listen("", 8080)))),
+    ("--metrics-address=:8080 --health-port=9909", Serves(|o| o.health == listen("", 9909))),
+    ("--metrics-address=:8080 --http-endpoint=:9808", Conflict(METRICS_CONFLICT)),
+    ("--metrics-address=8080", Bad(&["invalid value \"8080\" for --metrics-address"])),
+    ("--metrics-path=/m", Serves(|o| o.metrics_path == "/m")),
+    ("--metrics-path=metrics", Bad(&["must begin with /"])),
+    ("--metrics-path=", Bad(&["must begin with /"])),
+    ("--metrics-path=/healthz", Bad(&["health path"])),
+    ("--metrics-path=/livez", Bad(&["health path"])),
+    ("--metrics-path=/readyz", Bad(&["health path"])),
+    ("--metrics-path=/m?x", Bad(&["'?'"])),
+    // Logs.
+    ("--v=5", Serves(|o| o.verbosity == 5)),
+    ("-v 2", Serves(|o| o.verbosity == 2)),
+    ("-v=10", Serves(|o| o.verbosity == 10)),
+    ("--v=11", Serves(|o| o.verbosity == 10)),
+    ("--v=99999999999999999999999", Serves(|o| o.verbosity == 10)),
+    ("--v=-1", Bad(&["invalid value \"-1\" for --v", "0 or more"])),
+    ("--v -1", Bad(&["invalid value \"-1\" for --v"])),
+    ("--v=+1", Bad(&["0 or more"])),
+    ("--v=high", Bad(&["invalid value \"high\" for --v"])),
+    ("--v=", Bad(&["--v"])),
+    ("--v", Bad(&["--v needs a value", "--v=N"])),
+    ("-v5", Bad(&["unknown flag --v5"])),
+    ("--logging-format=json", Serves(|o| o.format == Format::Json)),
+    ("--logging-format=text", Serves(|o| o.format == Format::Text)),
+    ("--logging-format=xml", Bad(&["invalid value \"xml\"", "text or json"])),
+    // Bools never take the next word.
+    ("--automaxprocs", Serves(|o| o.without_effect == ["--automaxprocs"])),
+    ("--automaxprocs=T", Serves(|o| o.without_effect == ["--automaxprocs"])),
+    ("--automaxprocs=FALSE", Serves(|_| true)),
+    ("--automaxprocs=0", Serves(|_| true)),
+    ("--automaxprocs=yes", Bad(&["invalid value \"yes\" for --automaxprocs", "true or false"])),
+    ("--automaxprocs=tRUE", Bad(&["true or false"])),
+    ("--automaxprocs=", Bad(&["true or false"])),
+    ("--automaxprocs true", Bad(&["unexpected argument \"true\"", "equals sign"])),
+    // Accepted without effect, but not with nonsense.
+    ("--logtostderr --stderrthreshold=INFO --logtostderr=true", Serves(|o|
+        o.without_effect == ["--logtostderr", "--stderrthreshold"])),
+    ("--connection-timeout=15s", Serves(|o| ms(o, 3000) && o.without_effect == ["--connection-timeout"])),
+    ("--connection-timeout=15", Bad(&["invalid value \"15\" for --connection-timeout"])),
+    ("--log-flush-frequency=5s", Serves(|o| o.without_effect == ["--log-flush-frequency"])),
+    ("--log-flush-frequency=often", Bad(&["--log-flush-frequency"])),
+    ("--vmodule=main=3,server*=5", Serves(|o| o.without_effect == ["--vmodule"])),
+    ("--vmodule=", Serves(|_| true)),
+    ("--vmodule=main", Bad(&["--vmodule", "main=3"])),
+    ("--log-text-split-stream --log-json-split-stream=false", Serves(|o| o.without_effect.len() == 2)),
+    ("--log-text-info-buffer-size=1Mi --log-json-info-buffer-size=0", Serves(|_| true)),
+    ("--log-text-info-buffer-size=1e3", Serves(|_| true)),
+    ("--log-text-info-buffer-size=big", Bad(&["quantity", "1Mi"])),
+    ("--log-json-info-buffer-size=1.2.3", Bad(&["quantity"])),
+    ("--alsologtostderr --one_output --skip_headers --skip_log_headers --add_dir_header",
+        Serves(|o| o.without_effect.len() == 5)),
+    ("--log_dir=/var/log --log_file=/x --log_file_max_size=1800 --log_backtrace_at=main.go:137",
+        Serves(|o| o.without_effect.len() == 4)),
+    ("--log_backtrace_at=", Serves(|_| true)),
+    ("--log_backtrace_at=main.go", Bad(&["main.go:137"])),
+    ("--log_file_max_size=-1", Bad(&["0 or more"])),
+    ("--stderrthreshold=2", Serves(|_| true)),
+    ("--stderrthreshold=loud", Bad(&["WARNING"])),
+    // Help and version; nothing behind them can make them fail.
+    ("--help", Help),
+    ("-help", Help),
+    ("-h", Help),
+    ("--h", Help),
+    ("-h --bogus", Help),
+    ("--v=5 --help", Help),
+    ("--help=false", Serves(|_| true)),
+    ("--help=maybe", Bad(&["invalid value \"maybe\" for --help"])),
+    ("--bogus --help", Bad(&["unknown flag --bogus"])),
+    ("--version", Version),
+    ("-version=1", Version),
+    ("--version --http-endpoint=:1 --health-port=1", Version),
+    ("--version=false", Serves(|_| true)),
+];
+
+#[test]
+fn each_command_line_has_its_outcome() {
+    for (line, want) in COMMAND_LINES {
+        let words = line
+            .split_whitespace()
+            .map(|word| OsString::from(if word == "{}" { "" } else { word }));
+        match (parse(words), want) {
+            (Ok(Command::Serve(options)), Serves(holds)) => {
+                assert!(holds(&options), "{line}: {options:?}");
+            }
+            (Ok(Command::Help), Help) | (Ok(Command::Version), Version) => {}
+            (Err(error), Bad(words)) => {
+                assert_eq!(error.exit, Exit::BadFlags, "{line}");
+                for word in *words {
+                    assert!(
+                        error.message.contains(word),
+                        "{line}: {word}: {}",
+                        error.message
+                    );
+                }
+            }
+            (Err(error), Conflict(message)) => {
+                assert_eq!(
+                    (error.exit, error.message.as_str()),
+                    (Exit::CannotRun, *message),
+                    "{line}"
+                );
+            }
+            (other, _) => panic!("{line}: {other:?}"),
+        }
+    }
+    assert!(COMMAND_LINES.len() >= 80, "{}", COMMAND_LINES.len());
+}
+
+#[test]
+fn every_flag_is_in_the_table_of_command_lines() {
+    for flag in table::FLAGS {
+        let name = flag.name.trim_start_matches('-');
+        assert!(
+            COMMAND_LINES.iter().any(|(line, _)| line.contains(name)),
+            "{}",
+            flag.name
+        );
+    }
+}
+
+#[test]
+fn an_error_has_the_log_form_that_was_chosen_before_it() {
+    let error = |words: &[&str]| parse(words.iter().map(OsString::from)).unwrap_err();
+    assert_eq!(
+        error(&["--logging-format=json", "--bogus"]).format,
+        Format::Json
+    );
+    assert_eq!(error(&["--bogus"]).format, Format::Text);
+}
+
+#[test]
+fn words_that_are_not_utf_8_are_refused_and_shown() {
+    use std::os::unix::ffi::OsStringExt as _;
+    for (word, shown) in [
+        (&b"--csi-address=/\xff"[..], "not UTF-8"),
+        (b"--\xff", "unknown flag"),
+        (b"\xff", "unexpected argument"),
+    ] {
+        let error = parse([OsString::from_vec(word.to_vec())]).unwrap_err();
+        assert!(error.message.contains(shown), "{}", error.message);
+    }
+}

@@ -1,0 +1,137 @@
+//! Text that strangers wrote, made safe to show: what comes from the driver or
+//! from HTTP is capped and escaped before it reaches a log line or a response.
+
+use std::fmt::Write as _;
+
+/// The most of a stranger's text that is shown, in bytes. An explanation fits;
+/// a megabyte of it would be a log's whole volume.
+pub const TEXT_MAX: usize = 1024;
+
+/// Cuts `text` to [`TEXT_MAX`] bytes at a character's edge and says how much
+/// was cut.
+#[must_use]
+pub fn capped(text: &str) -> String {
+    if text.len() <= TEXT_MAX {
+        return text.to_owned();
+    }
+    let end = (0..=TEXT_MAX)
+        .rev()
+        .find(|&end| text.is_char_boundary(end))
+        .unwrap_or(0);
+    format!("{}... ({} bytes more)", &text[..end], text.len() - end)
+}
+
+/// One line of plain text: control characters and those that reorder or hide
+/// text become escapes, everything else stays.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        push_escaped(&mut line, c);
+    }
+    line
+}
+
+/// Quoted as Go's `strconv.Quote` does, which is how klog writes a string.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut line = String::with_capacity(text.len() + 2);
+    line.push('"');
+    for c in text.chars() {
+        if matches!(c, '"' | '\\') {
+            line.push('\\');
+            line.push(c);
+        } else {
+            push_escaped(&mut line, c);
+        }
+    }
+    line.push('"');
+    line
+}
+
+/// Quoted as JSON demands (RFC 8259, section 7).
+#[must_use]
+pub fn json(text: &str) -> String {
+    let mut line = String::with_capacity(text.len() + 2);
+    line.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => {
+                line.push('\\');
+                line.push(c);
+            }
+            '\n' => line.push_str("\\n"),
+            '\r' => line.push_str("\\r"),
+            '\t' => line.push_str("\\t"),
+            // All of these are in the basic plane, so one unit is enough; the
+            // write cannot fail.
+            c if is_unsafe(c) => {
+                let _ = write!(line, "\\u{:04x}", u32::from(c));
+            }
+            c => line.push(c),
+        }
+    }
+    line.push('"');
+    line
+}
+
+fn push_escaped(line: &mut String, c: char) {
+    match c {
+        '\n' => line.push_str("\\n"),
+        '\r' => line.push_str("\\r"),
+        '\t' => line.push_str("\\t"),
+        c if is_unsafe(c) => {
+            // Writing to a String cannot fail.
+            let _ = match u32::from(c) {
+                code @ 0..=0x7f => write!(line, "\\x{code:02x}"),
+                code => write!(line, "\\u{code:04x}"),
+            };
+        }
+        c => line.push(c),
+    }
+}
+
+/// Control characters, line separators, and the marks that turn the direction
+/// of text or vanish in a terminal (Unicode's bidirectional controls and
+/// zero-width characters): a log must read as it was written.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NASTY: &str =
+        "a\"b\\c\nd\re\tf\0g\x1b[31mh\u{7f}i\u{9b}j\u{202e}k\u{feff}l \u{e9}\u{1f600}";
+
+    #[test]
+    fn a_line_stays_a_line() {
+        let line = one_line(NASTY);
+        assert_eq!(
+            line,
+            "a\"b\\c\\nd\\re\\tf\\x00g\\x1b[31mh\\x7fi\\u009bj\\u202ek\\ufeffl \u{e9}\u{1f600}"
+        );
+        assert!(!line.chars().any(is_unsafe));
+    }
+
+    #[test]
+    fn quotes_are_go_s_and_json_s() {
+        assert_eq!(quoted("a\"b\\c\n\x1b"), r#""a\"b\\c\n\x1b""#);
+        assert_eq!(json("a\"b\\c\n\x1b\u{202e}"), r#""a\"b\\c\n\u001b\u202e""#);
+    }
+
+    #[test]
+    fn a_cap_cuts_between_characters_and_says_how_much() {
+        let text = "\u{e9}".repeat(TEXT_MAX);
+        let cut = capped(&text);
+        assert!(cut.len() < TEXT_MAX + 40);
+        assert!(cut.ends_with("... (1024 bytes more)"), "{cut}");
+        assert_eq!(capped("short"), "short");
+        let odd = format!("x{text}");
+        assert!(capped(&odd).ends_with("(1026 bytes more)"));
+    }
+}
