@@ -1,0 +1,130 @@
+//! The driver's name, for metrics and people: asked in the background until it
+//! is learned, then never again. Nothing waits for it.
+
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::address::CsiAddress;
+use crate::identity::{GET_PLUGIN_INFO, GetPluginInfoRequest};
+use crate::panics;
+use crate::probe::{Caller, Code, ProbeError, Window, connect};
+use crate::report_log::ReportLog;
+use crate::text;
+
+/// What the driver is called until it has said its name; upstream's word.
+pub const UNKNOWN: &str = "unknown-driver";
+
+/// Between two attempts. Within this time of the driver's first healthy answer
+/// its name is known.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Connects only if the driver is there: the next attempt comes soon anyway.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(100);
+
+const STACK: usize = 256 * 1024;
+
+/// A name that may not be known yet.
+#[derive(Clone, Default)]
+pub struct DriverName(Arc<OnceLock<String>>);
+
+impl DriverName {
+    /// The name, or [`UNKNOWN`].
+    #[must_use]
+    pub fn get(&self) -> &str {
+        self.0.get().map_or(UNKNOWN, String::as_str)
+    }
+
+    /// Starts asking. `on_call` hears of each GetPluginInfo call that was made:
+    /// its code and how long it took.
+    ///
+    /// # Errors
+    ///
+    /// When the thread cannot be started.
+    pub fn learn(
+        &self,
+        address: CsiAddress,
+        caller: Arc<Caller>,
+        timeout: Duration,
+        on_call: impl Fn(Code, Duration) + Send + 'static,
+    ) -> Result<(), String> {
+        let name = self.clone();
+        thread::Builder::new()
+            .name("driver-name".to_owned())
+            .stack_size(STACK)
+            .spawn(move || name.ask_until_known(&address, &caller, timeout, &on_call))
+            .map(drop)
+            .map_err(|error| format!("cannot start the thread \"driver-name\": {error}"))
+    }
+
+    fn ask_until_known(
+        &self,
+        address: &CsiAddress,
+        caller: &Caller,
+        timeout: Duration,
+        on_call: &dyn Fn(Code, Duration),
+    ) {
+        let mut log = ReportLog::new();
+        loop {
+            let answer = panics::caught(|| ask(address, caller, timeout, on_call))
+                .unwrap_or_else(|panic| Err(Refusal::Unusable(format!("panic: {panic}"))));
+            match answer {
+                Ok(name) => {
+                    log::info!(driver = name.as_str(); "CSI driver name");
+                    // Nobody else sets it, so it cannot be set already.
+                    let _ = self.0.set(name);
+                    return;
+                }
+                // The probes tell of a driver that is not there.
+                Err(Refusal::NotThere) => {}
+                Err(Refusal::Unusable(reason)) => {
+                    if log
+                        .is_worth_a_line(Some("unusable"), Instant::now())
+                        .is_some()
+                    {
+                        log::warn!(
+                            err = reason.as_str(), address = address.to_string();
+                            "Cannot learn the driver's name, will go on trying"
+                        );
+                    }
+                }
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+enum Refusal {
+    NotThere,
+    Unusable(String),
+}
+
+fn ask(
+    address: &CsiAddress,
+    caller: &Caller,
+    timeout: Duration,
+    on_call: &dyn Fn(Code, Duration),
+) -> Result<String, Refusal> {
+    let started = Instant::now();
+    let window = Window::new(started, timeout);
+    // A single attempt, unless the first one fails within a moment.
+    let connect_by = window.connect_by().min(started + CONNECT_TIMEOUT);
+    let socket = connect(address, connect_by, |_| {}).map_err(|_| Refusal::NotThere)?;
+    let calling = Instant::now();
+    let reply = caller.call(
+        &GET_PLUGIN_INFO,
+        &GetPluginInfoRequest::new(),
+        socket,
+        address,
+        window,
+    );
+    let code = reply.as_ref().map_or_else(|error| error.code, |_| Code::OK);
+    on_call(code, calling.elapsed());
+    match reply {
+        Ok(reply) if reply.name.is_empty() => Err(Refusal::Unusable(
+            "GetPluginInfo returned an empty name".to_owned(),
+        )),
+        Ok(reply) => Ok(text::capped(&text::one_line(&reply.name))),
+        Err(error) => Err(Refusal::Unusable(ProbeError::Call(error).to_string())),
+    }
+}

@@ -1,0 +1,118 @@
+//! The gRPC call itself, over a socket that is already connected. The owner of
+//! the package grpcio, with `identity`.
+
+use std::os::fd::{IntoRawFd as _, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use grpcio::{
+    CallOption, Channel, ChannelBuilder, Client, CompressionAlgorithms, EnvBuilder, Environment,
+    Error, Method,
+};
+
+use super::Window;
+use super::outcome::{CallError, Code};
+use crate::address::CsiAddress;
+use crate::duration;
+use crate::panics;
+
+/// The longest message that is received, in bytes. A Probe's reply has four,
+/// GetPluginInfo's a name, a version and the vendor's manifest, and gRPC's own
+/// default would let a driver make us hold 4 MiB.
+pub const MESSAGE_MAX: i32 = 16 * 1024;
+
+/// What C-core says when a call's deadline passes on our side.
+const CORE_DEADLINE: &str = "Deadline Exceeded";
+
+/// gRPC's threads, started once and shared by all calls.
+pub struct Caller {
+    environment: Arc<Environment>,
+}
+
+impl Caller {
+    /// Starts gRPC.
+    ///
+    /// # Errors
+    ///
+    /// When a thread cannot be started.
+    pub fn new() -> Result<Caller, String> {
+        // One queue: grpcio's default is one, with a thread, per core.
+        panics::caught(|| EnvBuilder::new().cq_count(1).name_prefix("grpc").build())
+            .map(|environment| Caller {
+                environment: Arc::new(environment),
+            })
+            .map_err(|message| format!("gRPC cannot start its threads: {message}"))
+    }
+
+    /// Calls `method` over `socket`, which is closed afterwards, until
+    /// the window's deadline.
+    ///
+    /// # Errors
+    ///
+    /// The status that the driver or gRPC ended the call with.
+    pub fn call<Request, Reply: Unpin>(
+        &self,
+        method: &Method<Request, Reply>,
+        request: &Request,
+        socket: OwnedFd,
+        address: &CsiAddress,
+        window: Window,
+    ) -> Result<Reply, CallError> {
+        let timeout = window.answer_by().saturating_duration_since(Instant::now());
+        // grpcio panics on a reply of status OK without a message.
+        let result = panics::caught(|| {
+            let client = Client::new(self.channel(socket, address));
+            client.unary_call(method, request, CallOption::default().timeout(timeout))
+        });
+        match result {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(Error::RpcFailure(status))) => {
+                let code = Code(status.code().into());
+                if code == Code::DEADLINE_EXCEEDED && status.message() == CORE_DEADLINE {
+                    return Err(no_answer(method.name, address, window));
+                }
+                Err(CallError::new(code, status.message()))
+            }
+            Ok(Err(Error::Codec(error))) => Err(CallError::new(
+                Code::INTERNAL,
+                &format!(
+                    "the driver's reply to {} cannot be decoded: {error}",
+                    method.name
+                ),
+            )),
+            Ok(Err(error)) => Err(CallError::new(Code::INTERNAL, &error.to_string())),
+            Err(panic) => Err(CallError::new(
+                Code::INTERNAL,
+                &format!(
+                    "the driver's reply to {} has no message (gRPC panicked: {panic})",
+                    method.name
+                ),
+            )),
+        }
+    }
+
+    fn channel(&self, socket: OwnedFd, address: &CsiAddress) -> Channel {
+        let builder = ChannelBuilder::new(Arc::clone(&self.environment))
+            .default_authority(address.authority())
+            .max_receive_message_len(MESSAGE_MAX)
+            .default_compression_algorithm(CompressionAlgorithms::GRPC_COMPRESS_NONE)
+            .enable_retry(false)
+            // The driver is on this node; what http_proxy says is about elsewhere.
+            .enable_http_proxy(false);
+        // SAFETY: `socket` is a connected stream socket, and giving up its
+        // OwnedFd makes gRPC its only user and owner: it closes it with the
+        // channel.
+        unsafe { builder.connect_from_fd("csi-driver", socket.into_raw_fd()) }
+    }
+}
+
+/// A call that nobody answered in time, told the same by whoever noticed first.
+pub(super) fn no_answer(method: &str, address: &CsiAddress, window: Window) -> CallError {
+    let timeout = duration::format(window.timeout());
+    CallError::new(
+        Code::DEADLINE_EXCEEDED,
+        &format!(
+            "context deadline exceeded: no answer to {method} from {address} within {timeout}"
+        ),
+    )
+}

@@ -1,0 +1,149 @@
+//! Connecting to the driver: tried again until the window closes where waiting
+//! can cure the cause, given up at once where it cannot.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt as _;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::ConnectError;
+use crate::address::CsiAddress;
+use crate::socket;
+
+/// Pauses between attempts: short at first, for a driver that is just starting,
+/// then a tenth of a second, which costs next to nothing.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connects to the driver until `until`; `failed` hears of each attempt that
+/// did not succeed.
+///
+/// # Errors
+///
+/// The last attempt's error.
+pub fn connect(
+    address: &CsiAddress,
+    until: Instant,
+    mut failed: impl FnMut(&ConnectError),
+) -> Result<OwnedFd, ConnectError> {
+    let mut pause = FIRST_PAUSE;
+    let mut last: Option<ConnectError> = None;
+    loop {
+        let error = match socket::connect(address, until) {
+            Ok(socket) => return Ok(socket),
+            // Our own deadline says less than what went wrong before it.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && last.is_some() => {
+                return Err(last.unwrap_or_else(|| explain(address, &error)));
+            }
+            Err(error) => explain(address, &error),
+        };
+        failed(&error);
+        let left = until.saturating_duration_since(Instant::now());
+        if !error.passing || left.is_zero() {
+            return Err(error);
+        }
+        last = Some(error);
+        thread::sleep(pause.min(left));
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Puts the error of an attempt into words.
+fn explain(address: &CsiAddress, error: &io::Error) -> ConnectError {
+    let (cause, passing) = match (error.kind(), address) {
+        (io::ErrorKind::ConnectionRefused, CsiAddress::Path(path)) => {
+            // Linux says "connection refused" of every file that is no socket.
+            match fs::metadata(path) {
+                Ok(found) if !found.file_type().is_socket() => ("not a socket".to_owned(), false),
+                _ => ("connection refused".to_owned(), true),
+            }
+        }
+        (io::ErrorKind::WouldBlock, _) => (
+            "the driver does not accept connections, its queue is full".to_owned(),
+            true,
+        ),
+        (io::ErrorKind::TimedOut, _) => ("timed out".to_owned(), true),
+        _ => (in_words(error), !is_final(error)),
+    };
+    ConnectError {
+        address: address.to_string(),
+        cause,
+        passing,
+    }
+}
+
+/// Whether waiting cannot cure it: somebody has to change the machine or the
+/// manifest. All else is worth another attempt within the window.
+fn is_final(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EPERM
+                | libc::EACCES
+                | libc::ENOTDIR
+                | libc::ELOOP
+                | libc::ENAMETOOLONG
+                | libc::EINVAL
+                | libc::EPROTOTYPE // a datagram socket
+        )
+    )
+}
+
+/// The C library's words without Rust's number behind them, in lower case as
+/// Go prints them.
+fn in_words(error: &io::Error) -> String {
+    let full = error.to_string();
+    let words = match full.find(" (os error ") {
+        Some(end) => &full[..end],
+        None => &full,
+    };
+    let mut letters = words.chars();
+    match letters.next() {
+        // "Is a directory" becomes "is a directory"; "ABC failed" stays.
+        Some(first) if !letters.as_str().starts_with(char::is_uppercase) => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => words.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_lower_case_and_without_a_number() {
+        assert_eq!(
+            in_words(&io::Error::from_raw_os_error(2)),
+            "no such file or directory"
+        );
+        assert_eq!(in_words(&io::Error::other("DNS is down")), "DNS is down");
+    }
+
+    #[test]
+    fn what_waiting_does_not_cure_is_final() {
+        for code in [
+            libc::EPERM,
+            libc::EACCES,
+            libc::ENOTDIR,
+            libc::ELOOP,
+            libc::ENAMETOOLONG,
+            libc::EPROTOTYPE,
+        ] {
+            assert!(is_final(&io::Error::from_raw_os_error(code)), "{code}");
+        }
+        for code in [
+            libc::ENOENT,
+            libc::ECONNREFUSED,
+            libc::EAGAIN,
+            libc::EMFILE,
+            libc::ENFILE,
+            libc::ENOMEM,
+            libc::EHOSTUNREACH,
+        ] {
+            assert!(!is_final(&io::Error::from_raw_os_error(code)), "{code}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What a probe can end in, in the words of gRPC's Go implementation, which
+//! upstream's users and their alerts know.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::text;
+
+/// The result of one probe.
+pub type Outcome = Result<Readiness, ProbeError>;
+
+/// What a driver that answered says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// `ready` is true or absent.
+    Ready,
+    /// `ready` is false: initialising, "otherwise perfectly healthy" (CSI).
+    NotReady,
+}
+
+/// Why a probe failed. Displayed, it names the address and the cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeError {
+    /// There was no connection to the driver.
+    Connect(ConnectError),
+    /// There was one, and the call over it failed.
+    Call(CallError),
+}
+
+impl ProbeError {
+    /// The phase in which it failed, for logs.
+    #[must_use]
+    pub fn phase(&self) -> &'static str {
+        match self {
+            ProbeError::Connect(_) => "connect",
+            ProbeError::Call(_) => "call",
+        }
+    }
+}
+
+impl fmt::Display for ProbeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProbeError::Connect(error) => error.fmt(f),
+            ProbeError::Call(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ProbeError {}
+
+/// A connection that did not come about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectError {
+    /// The driver's address.
+    pub address: String,
+    /// The cause in words.
+    pub cause: String,
+    /// Whether waiting can cure it, as it does a socket that is not there yet.
+    pub passing: bool,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot connect to {}: {}", self.address, self.cause)
+    }
+}
+
+/// A call that failed, displayed as Go's gRPC displays a status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallError {
+    /// The gRPC status code.
+    pub code: Code,
+    /// The driver's words, or gRPC's. Capped, but not escaped yet.
+    pub message: String,
+}
+
+impl CallError {
+    /// A failed call; `message` is a stranger's text and gets capped.
+    #[must_use]
+    pub fn new(code: Code, message: &str) -> CallError {
+        CallError {
+            code,
+            message: text::capped(message),
+        }
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rpc error: code = {} desc = {}", self.code, self.message)
+    }
+}
+
+/// A gRPC status code, displayed by its name in Go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Code(pub i32);
+
+impl Code {
+    /// The call succeeded.
+    pub const OK: Code = Code(0);
+    /// The deadline passed.
+    pub const DEADLINE_EXCEEDED: Code = Code(4);
+    /// Something inside is broken.
+    pub const INTERNAL: Code = Code(13);
+    /// The service cannot be reached.
+    pub const UNAVAILABLE: Code = Code(14);
+
+    /// Whether gRPC gives this number a meaning.
+    #[must_use]
+    pub fn is_defined(self) -> bool {
+        self.go_name().is_some()
+    }
+
+    fn go_name(self) -> Option<&'static str> {
+        let index = usize::try_from(self.0).ok()?;
+        GO_NAMES.get(index).copied()
+    }
+}
+
+/// <https://github.com/grpc/grpc-go/blob/master/codes/code_string.go>
+const GO_NAMES: [&str; 17] = [
+    "OK",
+    "Canceled",
+    "Unknown",
+    "InvalidArgument",
+    "DeadlineExceeded",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "OutOfRange",
+    "Unimplemented",
+    "Internal",
+    "Unavailable",
+    "DataLoss",
+    "Unauthenticated",
+];
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.go_name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "Code({})", self.0),
+        }
+    }
+}
+
+/// One probe that has ended.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What it ended in.
+    pub outcome: Outcome,
+    /// How long the call itself took, if it came to one.
+    pub rpc: Option<Duration>,
+    /// How long connect and call took together.
+    pub took: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_spelled_as_in_go() {
+        assert_eq!(Code::OK.to_string(), "OK");
+        assert_eq!(Code(1).to_string(), "Canceled");
+        assert_eq!(Code::DEADLINE_EXCEEDED.to_string(), "DeadlineExceeded");
+        assert_eq!(Code(9).to_string(), "FailedPrecondition");
+        assert_eq!(Code::INTERNAL.to_string(), "Internal");
+        assert_eq!(Code::UNAVAILABLE.to_string(), "Unavailable");
+        assert_eq!(Code(16).to_string(), "Unauthenticated");
+        assert_eq!(Code(17).to_string(), "Code(17)");
+        assert_eq!(Code(-1).to_string(), "Code(-1)");
+    }
+
+    #[test]
+    fn a_failed_call_reads_as_go_prints_it() {
+        let error = CallError::new(Code(9), "disk on fire");
+        assert_eq!(
+            error.to_string(),
+            "rpc error: code = FailedPrecondition desc = disk on fire"
+        );
+    }
+}

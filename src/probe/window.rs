@@ -1,0 +1,91 @@
+//! The time that one request has: a single deadline, and the moment shortly
+//! before it at which a connection that has not come about is given up.
+
+use std::time::{Duration, Instant};
+
+/// How long before its deadline a failing connect answers, so that a caller
+/// with the very same timeout still gets the cause instead of its own timeout.
+const CONNECT_MARGIN: Duration = Duration::from_millis(100);
+
+/// How long after the deadline those who wait stop waiting for gRPC's own
+/// answer. It ends calls within a few milliseconds of their deadline; the rest
+/// is for a machine that is busy.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// A hundred years: beyond every use, and within what a clock can add.
+const LONGEST: Duration = Duration::from_secs(3_155_760_000);
+
+/// A deadline with its margins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Window {
+    answer_by: Instant,
+    connect_by: Instant,
+    timeout: Duration,
+}
+
+impl Window {
+    /// The window of a request that arrived at `arrived` and has `timeout`.
+    /// Timeouts too short for the margin give a quarter of themselves to it.
+    #[must_use]
+    pub fn new(arrived: Instant, timeout: Duration) -> Window {
+        let timeout = timeout.min(LONGEST);
+        Window {
+            answer_by: arrived + timeout,
+            connect_by: arrived + timeout.saturating_sub(CONNECT_MARGIN.min(timeout / 4)),
+            timeout,
+        }
+    }
+
+    /// The deadline, over connect and call.
+    #[must_use]
+    pub fn answer_by(&self) -> Instant {
+        self.answer_by
+    }
+
+    /// When connecting is given up.
+    #[must_use]
+    pub fn connect_by(&self) -> Instant {
+        self.connect_by
+    }
+
+    /// The whole of it, from arrival to deadline.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Until when someone waits who sees the probe still connecting.
+    #[must_use]
+    pub(super) fn wait_for_connect(&self) -> Instant {
+        self.connect_by + GRACE.min(self.answer_by - self.connect_by)
+    }
+
+    /// Until when someone waits who sees the call under way.
+    #[must_use]
+    pub(super) fn wait_for_call(&self) -> Instant {
+        self.answer_by + GRACE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connect_is_given_up_in_time_to_tell_the_cause() {
+        let now = Instant::now();
+        let window = Window::new(now, Duration::from_secs(3));
+        assert_eq!(window.answer_by() - now, Duration::from_secs(3));
+        assert_eq!(window.connect_by() - now, Duration::from_millis(2900));
+        assert!(window.wait_for_connect() < window.answer_by());
+        let short = Window::new(now, Duration::from_millis(100));
+        assert_eq!(short.connect_by() - now, Duration::from_millis(75));
+    }
+
+    #[test]
+    fn no_timeout_is_too_long_for_the_clock() {
+        let now = Instant::now();
+        let window = Window::new(now, Duration::MAX);
+        assert!(window.answer_by() > now + Duration::from_secs(86_400));
+    }
+}

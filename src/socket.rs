@@ -1,0 +1,118 @@
+//! The two sockets that the standard library cannot make: a connection with a
+//! deadline that also binds on AF_UNIX, and a listener with a backlog of our
+//! own that serves IPv4 and IPv6 at once. The owner of the package socket2.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::address::{CsiAddress, ListenAddress};
+
+/// Connections that may wait for accept(2). The standard library asks for 128,
+/// and a SYN that meets a full queue is dropped: it costs kubelet a second.
+/// The kernel cuts this to net.core.somaxconn (4096 since Linux 5.4).
+pub const BACKLOG: i32 = 4096;
+
+/// Connects to the driver, waiting no longer than `until`.
+///
+/// # Errors
+///
+/// The error of connect(2), or of the host's lookup. A Unix socket whose
+/// accept queue stays full is EAGAIN.
+pub fn connect(address: &CsiAddress, until: Instant) -> io::Result<OwnedFd> {
+    match address {
+        CsiAddress::Path(path) => connect_unix(&SockAddr::unix(path)?, until),
+        CsiAddress::Abstract(name) => connect_unix(&SockAddr::unix(format!("\0{name}"))?, until),
+        CsiAddress::Tcp { host, port } => connect_tcp(host, *port, until),
+    }
+}
+
+/// connect(2) on AF_UNIX blocks while the listener's accept queue is full, and
+/// in the kernel (`unix_stream_connect`) that wait obeys SO_SNDTIMEO. A
+/// non-blocking connect would not do: it fails with EAGAIN at once, and there
+/// is nothing to poll for.
+fn connect_unix(address: &SockAddr, until: Instant) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(left(until)?))?;
+    socket.connect(address)?;
+    socket.set_write_timeout(None)?;
+    Ok(socket.into())
+}
+
+fn connect_tcp(host: &str, port: u16, until: Instant) -> io::Result<OwnedFd> {
+    let mut last = None;
+    // The lookup has no deadline of its own (getaddrinfo(3)); those who wait
+    // for the answer keep theirs.
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, left(until)?) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream.into());
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host has no address")))
+}
+
+/// What is left until `until`; an error once nothing is, because a timeout of
+/// zero means "for ever" to the kernel.
+fn left(until: Instant) -> io::Result<Duration> {
+    let left = until.saturating_duration_since(Instant::now());
+    // Below a microsecond a timeval is zero.
+    if left < Duration::from_micros(1) {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    Ok(left)
+}
+
+/// Listens on `address`. A wildcard is opened dual-stack, with IPV6_V6ONLY off
+/// by name because net.ipv6.bindv6only may turn it on, and on IPv4 alone where
+/// the kernel has no IPv6.
+///
+/// # Errors
+///
+/// The lookup's error, or that of socket(2), bind(2) or listen(2) for the last
+/// of the addresses tried.
+pub fn listen(address: &ListenAddress) -> io::Result<TcpListener> {
+    if address.is_wildcard() {
+        let any = SocketAddr::from(([0u16; 8], address.port));
+        return listen_on(any).or_else(|error| match error.raw_os_error() {
+            Some(code) if NO_IPV6.contains(&code) => {
+                listen_on(SocketAddr::from(([0u8; 4], address.port)))
+            }
+            _ => Err(error),
+        });
+    }
+    let mut candidates: Vec<SocketAddr> = (address.host.as_str(), address.port)
+        .to_socket_addrs()?
+        .collect();
+    // Of a host name's addresses Go's net package takes an IPv4 one first.
+    candidates.sort_by_key(SocketAddr::is_ipv6);
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for candidate in candidates {
+        match listen_on(candidate) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// What socket(2) and bind(2) say where IPv6 is off.
+const NO_IPV6: [i32; 2] = [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL];
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // Else a restart would find the port taken by connections in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
