@@ -1,0 +1,294 @@
+//! What HTTP asks and what it gets: path and outcome in, status and body out.
+//! Pure: no socket and no clock of its own.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use crate::clock::Utc;
+use crate::duration;
+use crate::probe::{Outcome, Readiness};
+use crate::text;
+
+/// Upstream's one path: 200 only when the driver answers and is ready.
+pub const HEALTHZ: &str = "/healthz";
+/// 200 also while the driver is initialising.
+pub const LIVEZ: &str = "/livez";
+/// 200 only when the driver is ready.
+pub const READYZ: &str = "/readyz";
+
+const MICROSECOND: Duration = Duration::from_micros(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// What a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// The driver's health.
+    Health(Question),
+    /// The metrics.
+    Metrics,
+    /// Nothing that is here.
+    Unknown,
+}
+
+/// A question about the driver's health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Whether a driver that is still initialising counts as healthy.
+    pub initialising_is_healthy: bool,
+    /// Whether the answer is for a person.
+    pub verbose: bool,
+}
+
+/// Which paths a listener serves.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// Whether the health paths are served.
+    pub health: bool,
+    /// The path of the metrics, if they are served.
+    pub metrics: Option<String>,
+}
+
+impl Paths {
+    /// Finds what a request's target asks for; queries do not change that.
+    #[must_use]
+    pub fn route(&self, target: &str) -> Route {
+        let (path, query) = split(target);
+        let question = |initialising_is_healthy| {
+            Route::Health(Question {
+                initialising_is_healthy,
+                verbose: is_verbose(query),
+            })
+        };
+        match path {
+            HEALTHZ | READYZ if self.health => question(false),
+            LIVEZ if self.health => question(true),
+            path if self.metrics.as_deref() == Some(path) => Route::Metrics,
+            _ => Route::Unknown,
+        }
+    }
+}
+
+/// Splits a target into path and query. The absolute form, which a proxy sends
+/// and every server must take (RFC 9112, section 3.2.2), loses its authority.
+fn split(target: &str) -> (&str, &str) {
+    let scheme = target
+        .get(..7)
+        .filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
+    let target = match scheme {
+        Some(_) => target[7..]
+            .find(['/', '?'])
+            .map_or("/", |at| &target[7 + at..]),
+        None => target,
+    };
+    let target = target.split('#').next().unwrap_or(target);
+    target.split_once('?').unwrap_or((target, ""))
+}
+
+fn is_verbose(query: &str) -> bool {
+    query.split('&').any(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        name == "verbose" && !matches!(value, "0" | "false")
+    })
+}
+
+/// What a person wants to see besides the outcome.
+#[derive(Clone, Debug)]
+pub struct Details {
+    /// The driver's name, as far as it is known.
+    pub driver: String,
+    /// The driver's address.
+    pub address: String,
+    /// How long the probe took, or has taken when it did not end in time.
+    pub took: Duration,
+    /// When a probe last found the driver ready.
+    pub last_success: Option<SystemTime>,
+    /// Now.
+    pub now: SystemTime,
+}
+
+/// The status and body for an outcome.
+#[must_use]
+pub fn answer(question: Question, outcome: &Outcome) -> (u16, String) {
+    match outcome {
+        Ok(Readiness::Ready) => (200, "ok".to_owned()),
+        Ok(Readiness::NotReady) if question.initialising_is_healthy => {
+            (200, "ok (driver responded but is not ready)".to_owned())
+        }
+        Ok(Readiness::NotReady) => (500, "driver responded but is not ready".to_owned()),
+        Err(error) => (500, text::one_line(&error.to_string())),
+    }
+}
+
+/// The body for a person: the plain one, then a line for each detail.
+#[must_use]
+pub fn verbose(plain: &str, details: &Details) -> String {
+    let last_success = match details.last_success {
+        Some(time) => {
+            let age = details.now.duration_since(time).unwrap_or_default();
+            format!(
+                "{} ({} ago)",
+                Utc::from(time).rfc3339(),
+                duration::format_to(age, MILLISECOND)
+            )
+        }
+        None => "never since this process started".to_owned(),
+    };
+    let mut body = String::with_capacity(plain.len() + 256);
+    for (name, value) in [
+        ("result", plain),
+        ("driver", &text::one_line(&details.driver)),
+        ("address", &text::one_line(&details.address)),
+        ("took", &duration::format_to(details.took, MICROSECOND)),
+        ("last success", &last_success),
+    ] {
+        // Writing to a String cannot fail.
+        let _ = writeln!(body, "{name}: {value}");
+    }
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::{CallError, Code, ConnectError, ProbeError};
+
+    fn paths() -> Paths {
+        Paths {
+            health: true,
+            metrics: Some("/metrics".to_owned()),
+        }
+    }
+
+    fn health(initialising_is_healthy: bool, verbose: bool) -> Route {
+        Route::Health(Question {
+            initialising_is_healthy,
+            verbose,
+        })
+    }
+
+    #[test]
+    fn targets_are_routed_by_their_path_alone() {
+        let table = [
+            ("/healthz", health(false, false)),
+            ("/healthz?", health(false, false)),
+            ("/healthz?a=b", health(false, false)),
+            ("/healthz?verbose", health(false, true)),
+            ("/healthz?a&verbose=1", health(false, true)),
+            ("/healthz?verbose=false", health(false, false)),
+            ("/healthz?verbosely", health(false, false)),
+            ("/readyz", health(false, false)),
+            ("/livez", health(true, false)),
+            ("http://node:9808/healthz", health(false, false)),
+            ("HTTP://node/livez?verbose", health(true, true)),
+            ("/metrics", Route::Metrics),
+            ("/metrics?x", Route::Metrics),
+            ("", Route::Unknown),
+            ("*", Route::Unknown),
+            ("/", Route::Unknown),
+            ("http://", Route::Unknown),
+            ("http://node", Route::Unknown),
+            ("http://healthz", Route::Unknown),
+            ("/healthz/", Route::Unknown),
+            ("//healthz", Route::Unknown),
+            ("/HEALTHZ", Route::Unknown),
+            ("/healthz\u{e9}", Route::Unknown),
+        ];
+        for (target, route) in table {
+            assert_eq!(paths().route(target), route, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_listener_serves_only_what_it_is_for() {
+        let metrics_alone = Paths {
+            health: false,
+            metrics: Some("/m".to_owned()),
+        };
+        assert_eq!(metrics_alone.route("/healthz"), Route::Unknown);
+        assert_eq!(metrics_alone.route("/m"), Route::Metrics);
+        let health_alone = Paths {
+            health: true,
+            metrics: None,
+        };
+        assert_eq!(health_alone.route("/metrics"), Route::Unknown);
+    }
+
+    #[test]
+    fn outcomes_become_upstream_s_statuses_and_bodies() {
+        let strict = Question {
+            initialising_is_healthy: false,
+            verbose: false,
+        };
+        let lenient = Question {
+            initialising_is_healthy: true,
+            ..strict
+        };
+        let call = Err(ProbeError::Call(CallError::new(Code(9), "no\ndisk\x07")));
+        let connect = Err(ProbeError::Connect(ConnectError {
+            address: "/csi/csi.sock".to_owned(),
+            cause: "connection refused".to_owned(),
+            passing: true,
+        }));
+        let table = [
+            (strict, Ok(Readiness::Ready), 200, "ok"),
+            (
+                strict,
+                Ok(Readiness::NotReady),
+                500,
+                "driver responded but is not ready",
+            ),
+            (
+                lenient,
+                Ok(Readiness::NotReady),
+                200,
+                "ok (driver responded but is not ready)",
+            ),
+            (
+                strict,
+                call.clone(),
+                500,
+                "rpc error: code = FailedPrecondition desc = no\\ndisk\\x07",
+            ),
+            (
+                lenient,
+                call,
+                500,
+                "rpc error: code = FailedPrecondition desc = no\\ndisk\\x07",
+            ),
+            (
+                strict,
+                connect,
+                500,
+                "cannot connect to /csi/csi.sock: connection refused",
+            ),
+        ];
+        for (question, outcome, status, body) in table {
+            assert_eq!(answer(question, &outcome), (status, body.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_person_is_told_who_where_how_long_and_since_when() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_165_932_172);
+        let mut details = Details {
+            driver: "hostpath.csi.k8s.io".to_owned(),
+            address: "/csi/csi.sock".to_owned(),
+            took: Duration::from_nanos(1_234_567),
+            last_success: Some(now - Duration::from_millis(61_500)),
+            now,
+        };
+        assert_eq!(
+            verbose("ok", &details),
+            "result: ok\n\
+             driver: hostpath.csi.k8s.io\n\
+             address: /csi/csi.sock\n\
+             took: 1.234ms\n\
+             last success: 2026-11-20T09:11:10.672Z (1m1.5s ago)\n"
+        );
+        details.last_success = None;
+        assert!(verbose("ok", &details).contains("last success: never since"));
+        // A clock that was set back is no reason to fail.
+        details.last_success = Some(now + Duration::from_secs(5));
+        assert!(verbose("ok", &details).contains("(0s ago)"));
+    }
+}

@@ -1,0 +1,25 @@
+//! A liveness sidecar for Kubernetes CSI drivers: the parts that `main` joins.
+//!
+//! Data flows one way: flags -> listener -> request -> probe -> outcome ->
+//! answer. [`flags`] makes the options, [`socket`] opens the listener,
+//! [`server`] takes a request, [`probe`] asks the driver, [`health`] turns the
+//! outcome into a status and a body.
+
+pub mod address;
+pub mod clock;
+pub mod driver_name;
+pub mod duration;
+pub mod exit;
+pub mod flags;
+pub mod health;
+pub mod identity;
+pub mod logging;
+pub mod metrics;
+pub mod panics;
+pub mod probe;
+pub mod report_log;
+pub mod server;
+pub mod sidecar;
+pub mod signal;
+pub mod socket;
+pub mod text;

@@ -1,0 +1,65 @@
+//! livenessprobe: answers kubelet's /healthz from a CSI driver's Probe.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use csi_livenessprobe::exit::{self, Exit};
+use csi_livenessprobe::flags::{self, Command, Options};
+use csi_livenessprobe::sidecar::Sidecar;
+use csi_livenessprobe::signal::Stop;
+use csi_livenessprobe::{logging, panics};
+
+fn main() -> ExitCode {
+    let started = SystemTime::now();
+    panics::install_hook();
+    let exit = match flags::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Serve(options)) => serve(&options, started),
+        Ok(Command::Help) => print(&flags::help()),
+        Ok(Command::Version) => print(&flags::version()),
+        Err(error) => {
+            logging::init(error.format, 0);
+            fail(
+                error.exit,
+                "Bad command line, see livenessprobe --help",
+                &error.message,
+            )
+        }
+    };
+    exit.into()
+}
+
+fn serve(options: &Options, started: SystemTime) -> Exit {
+    logging::init(options.format, options.verbosity);
+    log::info!(version = flags::version().trim_end(); "Starting");
+    if !options.without_effect.is_empty() {
+        let names = options.without_effect.join(" ");
+        log::warn!(flags = names; "Flags accepted without effect");
+    }
+    let mut stop = match Stop::install() {
+        Ok(stop) => stop,
+        Err(error) => {
+            return fail(Exit::CannotRun, "Cannot handle signals", &error.to_string());
+        }
+    };
+    let sidecar = match Sidecar::start(options, started) {
+        Ok(sidecar) => sidecar,
+        Err(reason) => return fail(Exit::CannotRun, "Cannot run", &reason),
+    };
+    let signal = stop.wait();
+    log::info!(signal = signal; "Stopping");
+    sidecar.stop();
+    Exit::Clean
+}
+
+fn fail(exit: Exit, what: &str, reason: &str) -> Exit {
+    log::error!(err = reason; "{what}");
+    exit::last_words(reason);
+    exit
+}
+
+/// Whoever has closed stdout does not want to read it: no error.
+fn print(text: &str) -> Exit {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Exit::Clean
+}

@@ -1,0 +1,222 @@
+//! The sidecar: the parts put together, and what happens between a request and
+//! its reply.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::address::ListenAddress;
+use crate::driver_name::DriverName;
+use crate::duration;
+use crate::exit::{self, Exit};
+use crate::flags::{MetricsAt, Options};
+use crate::health::{self, Details, Paths, Question, Route};
+use crate::identity::{GET_PLUGIN_INFO, PROBE};
+use crate::metrics::{self, Metrics};
+use crate::probe::{Caller, Code, Events, Flights, ProbeError, Readiness, Report, Window};
+use crate::report_log::ReportLog;
+use crate::server::{self, Reply, Respond, UnderWay};
+use crate::socket;
+
+/// Beyond the probe's own timeout, what a stop allows a request for writing its
+/// answer.
+const STOP_GRACE: Duration = Duration::from_millis(500);
+
+/// A sidecar that serves.
+pub struct Sidecar {
+    under_way: UnderWay,
+    probe_timeout: Duration,
+}
+
+/// What a request is answered with.
+struct Site {
+    flights: Flights,
+    address: String,
+    probe_timeout: Duration,
+    name: DriverName,
+    metrics: Arc<Metrics>,
+}
+
+impl Sidecar {
+    /// Opens the listeners, starts the threads, and serves. `started` is when the
+    /// process did.
+    ///
+    /// # Errors
+    ///
+    /// What could not be opened or started, and why.
+    pub fn start(options: &Options, started: SystemTime) -> Result<Sidecar, String> {
+        // Listening comes first: it is what can fail, and a port that is taken
+        // must be told before anything else happens.
+        let health = open(&options.health)?;
+        let metrics_alone = match &options.metrics {
+            MetricsAt::Alone(address) => Some(open(address)?),
+            MetricsAt::Nowhere | MetricsAt::WithHealth => None,
+        };
+        let site = Arc::new(Site::new(options, started)?);
+        let under_way = UnderWay::default();
+        let metrics_path = || Some(options.metrics_path.clone());
+        if let Some(listener) = metrics_alone {
+            let paths = Paths {
+                health: false,
+                metrics: metrics_path(),
+            };
+            server::serve("metrics", listener, under_way.clone(), site.serving(paths))?;
+        }
+        let paths = Paths {
+            health: true,
+            metrics: match options.metrics {
+                MetricsAt::WithHealth => metrics_path(),
+                MetricsAt::Nowhere | MetricsAt::Alone(_) => None,
+            },
+        };
+        server::serve("health", health, under_way.clone(), site.serving(paths))?;
+        Ok(Sidecar {
+            under_way,
+            probe_timeout: options.probe_timeout,
+        })
+    }
+
+    /// Lets the requests under way finish.
+    pub fn stop(&self) {
+        self.under_way.drain(self.probe_timeout + STOP_GRACE);
+    }
+}
+
+fn open(address: &ListenAddress) -> Result<TcpListener, String> {
+    let asked = address.to_string();
+    let listener =
+        socket::listen(address).map_err(|error| server::why_not_listening(&asked, &error))?;
+    let opened = listener
+        .local_addr()
+        .map_or(asked, |local| local.to_string());
+    log::info!(address = opened; "Listening");
+    Ok(listener)
+}
+
+impl Site {
+    fn new(options: &Options, started: SystemTime) -> Result<Site, String> {
+        let caller = Arc::new(Caller::new()?);
+        let metrics = Metrics::new(started)
+            .map(Arc::new)
+            .map_err(|error| format!("cannot set up the metrics: {error}"))?;
+        let name = DriverName::default();
+        name.learn(
+            options.csi_address.clone(),
+            Arc::clone(&caller),
+            options.probe_timeout,
+            {
+                let (name, metrics) = (name.clone(), Arc::clone(&metrics));
+                move |code, took| metrics.called(name.get(), GET_PLUGIN_INFO.name, code, took)
+            },
+        )?;
+        let events = Events {
+            ended: Box::new(on_report(options, name.clone(), Arc::clone(&metrics))),
+            wedged: Box::new(|reason| {
+                log::error!(err = reason; "Exiting, so that kubelet restarts this sidecar and not the driver");
+                exit::last_words(reason);
+                exit::at_once(Exit::CannotRun);
+            }),
+        };
+        Ok(Site {
+            flights: Flights::start(options.csi_address.clone(), caller, events)?,
+            address: options.csi_address.to_string(),
+            probe_timeout: options.probe_timeout,
+            name,
+            metrics,
+        })
+    }
+
+    fn serving(self: &Arc<Site>, paths: Paths) -> Arc<Respond> {
+        let site = Arc::clone(self);
+        Arc::new(
+            move |target: &str, arrived: Instant| match paths.route(target) {
+                Route::Health(question) => site.health(question, arrived),
+                Route::Metrics => site.metrics(),
+                Route::Unknown => Reply::plain(404, "404 page not found".to_owned()),
+            },
+        )
+    }
+
+    fn health(&self, question: Question, arrived: Instant) -> Reply {
+        let answer = self.flights.ask(Window::new(arrived, self.probe_timeout));
+        let (status, plain) = health::answer(question, &answer.outcome);
+        if !question.verbose {
+            return Reply::plain(status, plain);
+        }
+        let details = Details {
+            driver: self.name.get().to_owned(),
+            address: self.address.clone(),
+            took: answer.took,
+            last_success: answer.last_success,
+            now: SystemTime::now(),
+        };
+        Reply::plain(status, health::verbose(&plain, &details))
+    }
+
+    fn metrics(&self) -> Reply {
+        match self.metrics.render() {
+            Ok(body) => Reply {
+                status: 200,
+                content_type: metrics::CONTENT_TYPE,
+                body,
+            },
+            Err(error) => Reply::plain(500, format!("cannot render the metrics: {error}")),
+        }
+    }
+}
+
+/// Counts and logs each probe that ends.
+fn on_report(
+    options: &Options,
+    name: DriverName,
+    metrics: Arc<Metrics>,
+) -> impl Fn(&Report) + Send + use<> {
+    let address = options.csi_address.to_string();
+    let log = std::sync::Mutex::new(ReportLog::new());
+    move |report| {
+        if let Some(took) = report.rpc {
+            let code = match &report.outcome {
+                Ok(_) | Err(ProbeError::Connect(_)) => Code::OK,
+                Err(ProbeError::Call(error)) => error.code,
+            };
+            metrics.called(name.get(), PROBE.name, code, took);
+        }
+        let mut log = log
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        log_report(&mut log, report, &address, name.get());
+    }
+}
+
+fn log_report(log: &mut ReportLog, report: &Report, address: &str, driver: &str) {
+    let took = duration::format_to(report.took, Duration::from_micros(1));
+    log::debug!(
+        outcome = format!("{:?}", report.outcome), took = took.as_str(), driver = driver;
+        "Probe ended"
+    );
+    let lasting = match &report.outcome {
+        Ok(Readiness::Ready) => None,
+        Ok(Readiness::NotReady) => Some("not ready".to_owned()),
+        Err(ProbeError::Connect(error)) => Some(error.cause.clone()),
+        // The code, not the words: a driver's words may differ each time.
+        Err(ProbeError::Call(error)) => Some(error.code.to_string()),
+    };
+    let Some(line) = log.is_worth_a_line(lasting.as_deref(), Instant::now()) else {
+        return;
+    };
+    match &report.outcome {
+        Ok(Readiness::Ready) => {
+            log::info!(address = address, driver = driver, failures_not_logged = line.untold; "Driver is healthy");
+        }
+        Ok(Readiness::NotReady) => {
+            log::warn!(address = address, driver = driver, failures_not_logged = line.untold; "Driver responded but is not ready");
+        }
+        Err(error) => {
+            log::error!(
+                err = error.to_string(), phase = error.phase(), address = address, driver = driver,
+                took = took, failures_not_logged = line.untold;
+                "Probe failed"
+            );
+        }
+    }
+}
