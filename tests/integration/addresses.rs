@@ -1,0 +1,174 @@
+//! The forms of the driver's address, and of the listener's.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use super::support::sidecar::{BINARY, address_in};
+use super::support::{Dir, Driver, Sidecar, eventually, http};
+
+#[test]
+fn every_form_of_a_unix_address_reaches_the_driver() {
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &[]);
+    let path = dir.socket();
+    for address in [
+        path.clone(),
+        format!("unix://{path}"),
+        format!("unix:{path}"),
+    ] {
+        let sidecar = Sidecar::start(&address, &[]);
+        assert_eq!(sidecar.healthz().both(), (200, "ok"), "{address}");
+    }
+    assert_eq!(driver.probes(), 3);
+}
+
+#[test]
+fn a_relative_address_begins_at_the_working_directory() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let mut command = Command::new(BINARY);
+    command
+        .current_dir(dir.path())
+        .args(["--csi-address=unix:csi.sock", "--http-endpoint=127.0.0.1:0"]);
+    assert_eq!(Sidecar::run(&mut command).healthz().both(), (200, "ok"));
+}
+
+#[test]
+fn what_a_resolver_would_interpret_is_taken_literally() {
+    let dir = Dir::new();
+    let odd = dir.path().join("a,b;c?d#e%41.sock");
+    super::support::h2::serve(&odd, |mut call| {
+        let answer = super::support::h2::ok(call.stream, super::support::h2::READY);
+        call.send(&answer);
+    });
+    let sidecar = Sidecar::start(&odd.display().to_string(), &[]);
+    assert_eq!(sidecar.healthz().both(), (200, "ok"));
+}
+
+#[test]
+fn an_abstract_address_reaches_the_driver() {
+    let name = format!("unix-abstract:lp-test-{}", std::process::id());
+    let _driver = Driver::start(&name, &[]);
+    assert_eq!(Sidecar::start(&name, &[]).healthz().both(), (200, "ok"));
+}
+
+#[test]
+fn tcp_addresses_reach_the_driver() {
+    for host in ["127.0.0.1", "[::1]", "localhost"] {
+        let port = free_port();
+        let _driver = Driver::start(&format!("{host}:{port}"), &[]);
+        for form in ["tcp://", "", "dns:///"] {
+            let address = format!("{form}{host}:{port}");
+            let sidecar = Sidecar::start(&address, &["--probe-timeout=10s"]);
+            assert_eq!(sidecar.healthz().both(), (200, "ok"), "{address}");
+        }
+    }
+}
+
+#[test]
+fn a_tcp_port_nobody_listens_on_is_refused() {
+    let address = format!("127.0.0.1:{}", free_port());
+    let sidecar = Sidecar::start(&address, &["--probe-timeout=300ms"]);
+    let body = format!("cannot connect to {address}: connection refused");
+    assert_eq!(sidecar.healthz().both(), (500, body.as_str()));
+}
+
+#[test]
+fn a_host_that_does_not_exist_is_told_of() {
+    let sidecar = Sidecar::start("tcp://no-such-host.invalid:1", &["--probe-timeout=300ms"]);
+    let response = sidecar.healthz();
+    assert_eq!(response.status, 500);
+    let begin = "cannot connect to no-such-host.invalid:1: ";
+    assert!(response.body.starts_with(begin), "{response:?}");
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+#[test]
+fn the_default_listener_serves_ipv4_and_ipv6() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    for flag in [
+        "--health-port=0",
+        "--http-endpoint=:0",
+        "--http-endpoint=0.0.0.0:0",
+        "--http-endpoint=[::]:0",
+    ] {
+        let sidecar = Sidecar::run(
+            Command::new(BINARY).args([flag, &format!("--csi-address={}", dir.socket())]),
+        );
+        let port = sidecar.address.port();
+        for address in [
+            SocketAddr::from(([127, 0, 0, 1], port)),
+            SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], port)),
+        ] {
+            assert_eq!(
+                http::get(address, "/healthz").both(),
+                (200, "ok"),
+                "{flag} {address}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_address_that_was_named_is_the_only_one_served() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    assert!(sidecar.address.ip().is_loopback());
+    let elsewhere = SocketAddr::from(([127, 0, 0, 2], sidecar.address.port()));
+    assert!(TcpStream::connect(elsewhere).is_err());
+}
+
+#[test]
+fn health_alone_has_no_metrics_and_metrics_alone_have_no_health() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let sidecar = Sidecar::run(Command::new(BINARY).args([
+        "--health-port=0",
+        "--metrics-address=127.0.0.1:0",
+        "--metrics-path=/m",
+        &format!("--csi-address={}", dir.socket()),
+    ]));
+    eventually("two listeners", || {
+        sidecar.process.err.count("Listening") == 2
+    });
+    let addresses: Vec<SocketAddr> = sidecar
+        .process
+        .err
+        .all()
+        .iter()
+        .filter(|line| line.contains("Listening"))
+        .map(|line| address_in(line))
+        .collect();
+    let health = SocketAddr::from(([127, 0, 0, 1], addresses[0].port()));
+    let metrics = addresses[1];
+    assert_eq!(http::get(health, "/healthz").status, 200);
+    assert_eq!(http::get(health, "/m").status, 404);
+    assert_eq!(http::get(metrics, "/m").status, 200);
+    assert_eq!(http::get(metrics, "/healthz").status, 404);
+}
+
+#[test]
+fn six_hundred_connections_find_room_while_nobody_accepts() {
+    let dir = Dir::new();
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    sidecar.process.signal(libc::SIGSTOP);
+    // A SYN that meets a full queue is dropped, and sent again a second later.
+    let waiting: Vec<TcpStream> = (0..600)
+        .map(|number| {
+            TcpStream::connect_timeout(&sidecar.address, Duration::from_millis(900))
+                .unwrap_or_else(|error| panic!("connection {number}: {error}"))
+        })
+        .collect();
+    assert_eq!(waiting.len(), 600);
+}

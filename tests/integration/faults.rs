@@ -1,0 +1,186 @@
+//! Peers that are no gRPC server, or a broken one.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use super::support::{Dir, LATENESS, Response, Sidecar, h2};
+
+/// Serves every connection with these bytes and keeps it open.
+fn serve_bytes(path: &str, bytes: &'static [u8]) {
+    let listener = UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || {
+                let _ = socket.write_all(bytes);
+                // Until the client closes.
+                let _ = socket.read_to_end(&mut Vec::new());
+            });
+        }
+    });
+}
+
+const TIMEOUT: Duration = Duration::from_millis(800);
+
+fn ask(dir: &Dir) -> Response {
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=800ms"]);
+    let response = sidecar.healthz();
+    assert!(response.took < TIMEOUT + LATENESS, "{response:?}");
+    assert_eq!(response.status, 500);
+    assert!(
+        response.body.starts_with("rpc error: code = "),
+        "{response:?}"
+    );
+    response
+}
+
+#[test]
+fn garbage_is_a_failed_call() {
+    let dir = Dir::new();
+    serve_bytes(
+        &dir.socket(),
+        b"\x00\x01garbage\xff\xfe, and more of it than a frame has\n",
+    );
+    ask(&dir);
+}
+
+#[test]
+fn http_1_is_a_failed_call() {
+    let dir = Dir::new();
+    serve_bytes(
+        &dir.socket(),
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+    );
+    ask(&dir);
+}
+
+#[test]
+fn silence_is_given_up_at_the_deadline() {
+    let dir = Dir::new();
+    serve_bytes(&dir.socket(), b"");
+    let response = ask(&dir);
+    assert!(response.body.contains("DeadlineExceeded"), "{response:?}");
+    assert!(response.took >= TIMEOUT, "{response:?}");
+}
+
+#[test]
+fn a_connection_that_is_closed_is_unavailable() {
+    let dir = Dir::new();
+    let listener = UnixListener::bind(dir.socket()).unwrap();
+    std::thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(drop));
+    let response = ask(&dir);
+    assert!(
+        response.body.contains("code = Unavailable desc = "),
+        "{response:?}"
+    );
+}
+
+#[test]
+fn a_connection_lost_in_the_call_is_unavailable() {
+    let dir = Dir::new();
+    h2::serve(dir.socket().as_ref(), |call| {
+        let _ = call.socket.shutdown(std::net::Shutdown::Both);
+    });
+    let response = ask(&dir);
+    assert!(
+        response.body.contains("code = Unavailable desc = "),
+        "{response:?}"
+    );
+}
+
+#[test]
+fn ok_without_a_message_is_a_failed_probe_and_the_next_one_is_as_good_as_any() {
+    let dir = Dir::new();
+    h2::serve(dir.socket().as_ref(), |mut call| {
+        let answer = if call.number < 3 {
+            [
+                h2::answer_begins(call.stream),
+                h2::answer_ends(call.stream, "0"),
+            ]
+            .concat()
+        } else {
+            h2::ok(call.stream, h2::READY)
+        };
+        call.send(&answer);
+    });
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    for _ in 0..3 {
+        let response = sidecar.healthz();
+        assert_eq!(response.status, 500);
+        assert!(
+            response.body.contains(
+                "code = Internal desc = the driver's reply to /csi.v1.Identity/Probe has no message"
+            ),
+            "{response:?}"
+        );
+    }
+    assert_eq!(sidecar.healthz().both(), (200, "ok"));
+    assert!(
+        !sidecar.log().contains("this is a bug"),
+        "{}",
+        sidecar.log()
+    );
+}
+
+#[test]
+fn a_message_that_is_no_protobuf_is_a_failed_probe() {
+    let dir = Dir::new();
+    h2::serve(dir.socket().as_ref(), |mut call| {
+        let answer = h2::ok(call.stream, b"\x0a\xff\xff");
+        call.send(&answer);
+    });
+    let response = ask(&dir);
+    assert!(response.body.contains("cannot be decoded"), "{response:?}");
+}
+
+#[test]
+fn ready_that_is_present_but_empty_is_false() {
+    let dir = Dir::new();
+    h2::serve(dir.socket().as_ref(), |mut call| {
+        let answer = h2::ok(call.stream, b"\x0a\x00");
+        call.send(&answer);
+    });
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    assert_eq!(
+        sidecar.healthz().both(),
+        (500, "driver responded but is not ready")
+    );
+}
+
+#[test]
+fn fields_that_a_later_csi_may_add_are_passed_over() {
+    let dir = Dir::new();
+    h2::serve(dir.socket().as_ref(), |mut call| {
+        // Field 2, a number, before `ready`.
+        let answer = h2::ok(call.stream, b"\x10\x07\x0a\x02\x08\x01");
+        call.send(&answer);
+    });
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    assert_eq!(sidecar.healthz().both(), (200, "ok"));
+}
+
+#[test]
+fn a_long_error_text_is_cut() {
+    let dir = Dir::new();
+    let long = "x".repeat(5_000);
+    h2::serve(dir.socket().as_ref(), move |mut call| {
+        let block = h2::header_block(&[
+            (":status", "200"),
+            ("content-type", "application/grpc"),
+            ("grpc-status", "9"),
+            ("grpc-message", &long),
+        ]);
+        let answer = h2::frame(
+            h2::HEADERS,
+            h2::END_HEADERS | h2::END_STREAM,
+            call.stream,
+            &block,
+        );
+        call.send(&answer);
+    });
+    let response = ask(&dir);
+    assert!(
+        response.body.ends_with("xxx... (3976 bytes more)"),
+        "{response:?}"
+    );
+}

@@ -1,0 +1,190 @@
+//! stderr: its two forms, its silence, and what it says when something changes.
+
+use std::time::Duration;
+
+use super::support::{Dir, Driver, Sidecar, h2};
+
+#[test]
+fn text_lines_have_klog_s_header() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &["--name=log.example"]);
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let line = sidecar.process.err.wait_for(0, "CSI driver name");
+    let (header, rest) = line.split_once("] ").unwrap();
+    assert_eq!(rest, "\"CSI driver name\" driver=\"log.example\"");
+    let mut words = header.split_whitespace();
+    let (day, time) = (words.next().unwrap(), words.next().unwrap());
+    assert!(
+        day.len() == 5 && day.starts_with('I') && day[1..].bytes().all(|b| b.is_ascii_digit()),
+        "{line}"
+    );
+    assert!(time.len() == 15 && time.as_bytes()[8] == b'.', "{line}");
+    assert_eq!(words.next().unwrap(), sidecar.process.pid().to_string());
+    assert!(words.next().unwrap().contains(".rs:"), "{line}");
+    // The pid is right-aligned to seven columns.
+    assert_eq!(header.find(" driver_name.rs"), Some(29), "{line}");
+}
+
+#[test]
+fn every_line_has_the_chosen_form() {
+    let dir = Dir::new();
+    // A peer that makes C-core log errors of its own, too.
+    h2::serve(dir.socket().as_ref(), |mut call| {
+        call.send(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff");
+    });
+    let sidecar = Sidecar::start(
+        &dir.socket(),
+        &[
+            "--logging-format=json",
+            "--v=10",
+            "--probe-timeout=300ms",
+            "--logtostderr",
+        ],
+    );
+    for path in ["/healthz", "/metrics", "/\"quoted\"\\"] {
+        sidecar.get(path);
+    }
+    sidecar.process.err.wait_for(0, "quoted");
+    let lines = sidecar.process.err.all();
+    assert!(lines.len() > 5, "{lines:#?}");
+    for line in lines {
+        let fields: serde_json::Value = serde_json::from_str(&line).expect(&line);
+        assert!(fields["ts"].is_f64() && fields["msg"].is_string(), "{line}");
+        assert!(
+            fields["caller"]
+                .as_str()
+                .unwrap()
+                .starts_with("livenessprobe/"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn the_steady_state_is_silent() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let sidecar = Sidecar::start(&dir.socket(), &["--v=4"]);
+    sidecar.process.err.wait_for(0, "CSI driver name");
+    sidecar.healthz();
+    sidecar.process.err.wait_for(0, "Driver is healthy");
+    let before = sidecar.process.err.all().len();
+    for _ in 0..100 {
+        assert_eq!(sidecar.healthz().status, 200);
+    }
+    assert_eq!(sidecar.process.err.all().len(), before, "{}", sidecar.log());
+}
+
+#[test]
+fn verbosity_5_logs_each_probe() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let sidecar = Sidecar::start(&dir.socket(), &["--v=5"]);
+    for _ in 0..3 {
+        sidecar.healthz();
+    }
+    sidecar.process.err.wait_for_count("\"Probe ended\"", 3);
+    sidecar
+        .process
+        .err
+        .wait_for_count("\"Request answered\"", 3);
+}
+
+#[test]
+fn a_change_is_logged_with_its_cause_and_a_lasting_failure_is_not_repeated() {
+    let dir = Dir::new();
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=100ms"]);
+    for _ in 0..10 {
+        assert_eq!(sidecar.healthz().status, 500);
+    }
+    let line = sidecar.process.err.wait_for(0, "Probe failed");
+    assert!(line.starts_with('E'), "{line}");
+    let wanted = format!(
+        "\"Probe failed\" err=\"cannot connect to {}: no such file or directory\" phase=\"connect\"",
+        dir.socket()
+    );
+    assert!(line.contains(&wanted), "{line}");
+    assert_eq!(sidecar.process.err.count("Probe failed"), 1);
+
+    let mut driver = Driver::start(&dir.socket(), &["--not-ready"]);
+    sidecar.healthz();
+    sidecar
+        .process
+        .err
+        .wait_for(0, "Driver responded but is not ready");
+    driver.process.kill();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    sidecar.healthz();
+    let line = sidecar.process.err.wait_for(0, "Driver is healthy");
+    assert!(line.starts_with('I'), "{line}");
+}
+
+#[test]
+fn a_driver_s_text_cannot_forge_a_line() {
+    let dir = Dir::new();
+    let _driver = Driver::start(
+        &dir.socket(),
+        &[
+            "--error=9",
+            "--message=a\nI0101 00:00:00.000000       1 main.rs:1] \"Driver is healthy\"",
+            "--name=evil\nI0101 \x1b[2J",
+        ],
+    );
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    sidecar.healthz();
+    sidecar.process.err.wait_for(0, "Probe failed");
+    sidecar.process.err.wait_for(0, "CSI driver name");
+    for line in sidecar.process.err.all() {
+        assert!(!line.starts_with("I0101"), "{line}");
+        assert!(line.bytes().all(|byte| byte >= b' '), "{line}");
+    }
+}
+
+#[test]
+fn a_name_that_cannot_be_learned_is_told_of_and_asked_for_again() {
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &["--info-error=12"]);
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let line = sidecar
+        .process
+        .err
+        .wait_for(0, "Cannot learn the driver's name");
+    assert!(line.contains("code = Unimplemented"), "{line}");
+    driver.process.out.wait_for_count("GetPluginInfo", 3);
+    assert_eq!(
+        sidecar.process.err.count("Cannot learn the driver's name"),
+        1
+    );
+    assert_eq!(sidecar.healthz().status, 200);
+}
+
+#[test]
+fn an_empty_name_is_none() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &["--name="]);
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let line = sidecar
+        .process
+        .err
+        .wait_for(0, "Cannot learn the driver's name");
+    assert!(line.contains("empty name"), "{line}");
+}
+
+#[test]
+fn the_name_is_known_within_a_second_of_the_first_healthy_answer_and_asked_no_more() {
+    let dir = Dir::new();
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let waiting = sidecar.ask("/healthz");
+    let driver = Driver::start(&dir.socket(), &[]);
+    assert_eq!(waiting.join().unwrap().status, 200);
+    let healthy = std::time::Instant::now();
+    sidecar.process.err.wait_for(0, "CSI driver name");
+    assert!(
+        healthy.elapsed() < Duration::from_millis(1_200),
+        "{:?}",
+        healthy.elapsed()
+    );
+    // Two more of its periods.
+    std::thread::sleep(Duration::from_millis(2_200));
+    assert_eq!(driver.process.out.count("GetPluginInfo"), 1);
+}

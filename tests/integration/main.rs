@@ -1,0 +1,22 @@
+//! The real binary over real sockets: each claim that the documents make about
+//! it is a test here.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by dying of it"
+)]
+
+mod support;
+
+mod addresses;
+mod command_line;
+mod faults;
+mod http;
+mod logs;
+mod metrics;
+mod sharing;
+mod signals;
+mod socket_life;
+mod watchdog;

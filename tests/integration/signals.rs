@@ -1,0 +1,128 @@
+//! Stopping: SIGTERM and SIGINT, idle, in mid-probe, and as PID 1.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::support::process::send_signal;
+use super::support::sidecar::BINARY;
+use super::support::{Dir, Driver, PATIENCE, Sidecar, eventually, is_root};
+
+#[test]
+fn a_stop_signal_when_idle_ends_it_with_0() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    for (signal, name) in [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT")] {
+        let mut sidecar = Sidecar::start(&dir.socket(), &[]);
+        assert_eq!(sidecar.healthz().status, 200);
+        let asked = Instant::now();
+        sidecar.process.signal(signal);
+        assert_eq!(sidecar.process.wait().code(), Some(0));
+        assert!(
+            asked.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            asked.elapsed()
+        );
+        sidecar
+            .process
+            .err
+            .wait_for(0, &format!("\"Stopping\" signal=\"{name}\""));
+    }
+}
+
+#[test]
+fn a_stop_before_any_request_or_driver_ends_it_with_0() {
+    let dir = Dir::new();
+    let mut sidecar = Sidecar::start(&dir.socket(), &[]);
+    sidecar.process.signal(libc::SIGTERM);
+    assert_eq!(sidecar.process.wait().code(), Some(0));
+}
+
+#[test]
+fn a_stop_in_mid_probe_lets_the_probe_finish() {
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &["--delay=1s"]);
+    let mut sidecar = Sidecar::start(&dir.socket(), &[]);
+    let asked = sidecar.ask("/healthz");
+    driver.process.out.wait_for(0, "probe begin");
+    sidecar.process.signal(libc::SIGTERM);
+    assert_eq!(asked.join().unwrap().both(), (200, "ok"));
+    assert_eq!(sidecar.process.wait().code(), Some(0));
+}
+
+#[test]
+fn a_stop_in_a_probe_that_hangs_takes_one_timeout_at_most() {
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &["--hang"]);
+    let mut sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
+    let asked = sidecar.ask("/healthz");
+    driver.process.out.wait_for(0, "probe begin");
+    let signalled = Instant::now();
+    sidecar.process.signal(libc::SIGTERM);
+    assert_eq!(asked.join().unwrap().status, 500);
+    assert_eq!(sidecar.process.wait().code(), Some(0));
+    assert!(
+        signalled.elapsed() < Duration::from_millis(1500),
+        "{:?}",
+        signalled.elapsed()
+    );
+}
+
+#[test]
+fn stopping_again_and_again_always_ends_with_0() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    for _ in 0..50 {
+        let mut sidecar = Sidecar::start(&dir.socket(), &[]);
+        let asked = sidecar.ask("/healthz");
+        asked.join().unwrap();
+        sidecar.process.signal(libc::SIGTERM);
+        assert_eq!(sidecar.process.wait().code(), Some(0));
+    }
+}
+
+#[test]
+fn pid_1_stops_too() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let mut command = Command::new("unshare");
+    if !is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command
+        .args(["--pid", "--fork", "--kill-child", BINARY])
+        .args([
+            &format!("--csi-address={}", dir.socket()),
+            "--http-endpoint=127.0.0.1:0",
+        ]);
+    let mut sidecar = Sidecar::run(&mut command);
+    assert_eq!(sidecar.healthz().status, 200);
+    // klog's header has the pid, which is 1 in there.
+    let line = sidecar.process.err.wait_for(0, "Listening");
+    assert_eq!(line.split_whitespace().nth(2), Some("1"), "{line}");
+    let unshare = sidecar.process.pid();
+    let children = format!("/proc/{unshare}/task/{unshare}/children");
+    let pid_1: i32 = std::fs::read_to_string(children)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    send_signal(pid_1, libc::SIGTERM);
+    assert_eq!(sidecar.process.wait_at_most(PATIENCE).code(), Some(0));
+}
+
+#[test]
+fn a_client_that_went_away_does_not_hold_up_a_stop() {
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &["--delay=300ms"]);
+    let mut sidecar = Sidecar::start(&dir.socket(), &[]);
+    {
+        use std::io::Write as _;
+        let mut client = std::net::TcpStream::connect(sidecar.address).unwrap();
+        client
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            .unwrap();
+        eventually("the probe", || driver.probes() == 1);
+    }
+    sidecar.process.signal(libc::SIGTERM);
+    assert_eq!(sidecar.process.wait().code(), Some(0));
+}

@@ -1,0 +1,256 @@
+//! What happens to the driver's socket, and what the next probe says of it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::support::sidecar::BINARY;
+use super::support::{Dir, Driver, LATENESS, Sidecar, h2, is_root};
+
+/// A failing connect answers this long before the deadline.
+const MARGIN: Duration = Duration::from_millis(100);
+
+fn cannot_connect(dir: &Dir, cause: &str) -> String {
+    format!("cannot connect to {}: {cause}", dir.socket())
+}
+
+#[test]
+fn a_driver_that_is_not_there_is_told_of_before_the_deadline() {
+    let dir = Dir::new();
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
+    let response = sidecar.healthz();
+    assert_eq!(
+        response.both(),
+        (
+            500,
+            cannot_connect(&dir, "no such file or directory").as_str()
+        )
+    );
+    assert!(
+        response.took + MARGIN >= Duration::from_secs(1),
+        "{response:?}"
+    );
+    assert!(response.took < Duration::from_secs(1), "{response:?}");
+}
+
+#[test]
+fn a_socket_that_appears_within_the_window_succeeds() {
+    let dir = Dir::new();
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=5s"]);
+    let waiting = sidecar.ask("/healthz");
+    // Half-way: a driver is started once the probe has begun to wait.
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!waiting.is_finished());
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let response = waiting.join().unwrap();
+    assert_eq!(response.both(), (200, "ok"));
+    assert!(response.took < Duration::from_secs(4), "{response:?}");
+}
+
+#[test]
+fn a_socket_file_deleted_under_a_living_driver_fails() {
+    let dir = Dir::new();
+    let mut driver = Driver::start(&dir.socket(), &[]);
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    assert_eq!(sidecar.healthz().status, 200);
+    std::fs::remove_file(dir.socket()).unwrap();
+    let response = sidecar.healthz();
+    assert_eq!(
+        response.both(),
+        (
+            500,
+            cannot_connect(&dir, "no such file or directory").as_str()
+        )
+    );
+    assert!(driver.process.is_running());
+}
+
+#[test]
+fn a_driver_that_replaced_another_is_the_one_that_answers() {
+    let dir = Dir::new();
+    let first = Driver::start(&dir.socket(), &[]);
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    assert_eq!(sidecar.healthz().status, 200);
+    std::fs::remove_file(dir.socket()).unwrap();
+    let second = Driver::start(&dir.socket(), &["--error=9", "--message=I am the second"]);
+    let response = sidecar.healthz();
+    assert_eq!(
+        response.both(),
+        (
+            500,
+            "rpc error: code = FailedPrecondition desc = I am the second"
+        )
+    );
+    assert_eq!((first.probes(), second.probes()), (1, 1));
+}
+
+#[test]
+fn a_closed_listener_fails_while_old_connections_live_on() {
+    let dir = Dir::new();
+    let (kept, keeper) = mpsc::channel();
+    let listener = h2::serve(dir.socket().as_ref(), move |mut call| {
+        let answer = h2::ok(call.stream, h2::READY);
+        call.send(&answer);
+        // Never closed from here.
+        kept.send(call.socket).unwrap();
+    });
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    assert_eq!(sidecar.healthz().both(), (200, "ok"));
+    let _connection = keeper.recv().unwrap();
+    // Ends accept for every holder of the listener; the file stays.
+    socket2::SockRef::from(&listener)
+        .shutdown(std::net::Shutdown::Both)
+        .unwrap();
+    let response = sidecar.healthz();
+    assert_eq!(
+        response.both(),
+        (500, cannot_connect(&dir, "connection refused").as_str())
+    );
+}
+
+#[test]
+fn a_socket_nobody_listens_on_is_refused() {
+    let dir = Dir::new();
+    drop(UnixListener::bind(dir.socket()).unwrap());
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    let response = sidecar.healthz();
+    assert_eq!(
+        response.both(),
+        (500, cannot_connect(&dir, "connection refused").as_str())
+    );
+}
+
+#[test]
+fn a_driver_that_is_frozen_runs_into_the_deadline_and_recovers() {
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &[]);
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
+    assert_eq!(sidecar.healthz().status, 200);
+    driver.process.signal(libc::SIGSTOP);
+    let response = sidecar.healthz();
+    assert_eq!(response.status, 500);
+    assert!(
+        response
+            .body
+            .starts_with("rpc error: code = DeadlineExceeded desc = "),
+        "{response:?}"
+    );
+    assert!(
+        response.took < Duration::from_secs(1) + LATENESS,
+        "{response:?}"
+    );
+    driver.process.signal(libc::SIGCONT);
+    assert_eq!(sidecar.healthz().both(), (200, "ok"));
+}
+
+#[test]
+fn a_driver_that_does_not_accept_is_told_of() {
+    let dir = Dir::new();
+    let listener = UnixListener::bind(dir.socket()).unwrap();
+    // Room for one connection that waits; it is taken.
+    // SAFETY: the descriptor is the listener's, which is alive.
+    let result = unsafe { libc::listen(std::os::fd::AsRawFd::as_raw_fd(&listener), 0) };
+    assert_eq!(result, 0);
+    let _waiting = std::os::unix::net::UnixStream::connect(dir.socket()).unwrap();
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=600ms"]);
+    let response = sidecar.healthz();
+    assert_eq!(
+        response.both(),
+        (
+            500,
+            cannot_connect(
+                &dir,
+                "the driver does not accept connections, its queue is full"
+            )
+            .as_str()
+        )
+    );
+    assert!(
+        response.took < Duration::from_millis(600) + LATENESS,
+        "{response:?}"
+    );
+}
+
+/// Each of these no waiting cures, so the answer comes at once.
+fn fails_at_once(sidecar: &Sidecar, body: &str) {
+    let response = sidecar.healthz();
+    assert_eq!(response.both(), (500, body));
+    assert!(response.took < Duration::from_secs(1), "{response:?}");
+}
+
+#[test]
+fn a_file_that_is_no_socket_fails_at_once() {
+    let dir = Dir::new();
+    std::fs::write(dir.socket(), "x").unwrap();
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    fails_at_once(&sidecar, &cannot_connect(&dir, "not a socket"));
+}
+
+#[test]
+fn a_directory_is_no_socket_either() {
+    let dir = Dir::new();
+    std::fs::create_dir(dir.socket()).unwrap();
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    fails_at_once(&sidecar, &cannot_connect(&dir, "not a socket"));
+}
+
+#[test]
+fn a_datagram_socket_fails_at_once() {
+    let dir = Dir::new();
+    let _socket = UnixDatagram::bind(dir.socket()).unwrap();
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    fails_at_once(
+        &sidecar,
+        &cannot_connect(&dir, "protocol wrong type for socket"),
+    );
+}
+
+#[test]
+fn a_component_that_is_no_directory_fails_at_once() {
+    let dir = Dir::new();
+    std::fs::write(dir.path().join("file"), "x").unwrap();
+    let path = dir.path().join("file/csi.sock").display().to_string();
+    let sidecar = Sidecar::start(&path, &[]);
+    fails_at_once(
+        &sidecar,
+        &format!("cannot connect to {path}: not a directory"),
+    );
+}
+
+#[test]
+fn a_loop_of_links_fails_at_once() {
+    let dir = Dir::new();
+    std::os::unix::fs::symlink(dir.socket(), dir.socket()).unwrap();
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    fails_at_once(
+        &sidecar,
+        &cannot_connect(&dir, "too many levels of symbolic links"),
+    );
+}
+
+#[test]
+fn a_socket_without_permission_fails_at_once() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    // Where this test's directory is, another user may not be let in.
+    let binary = dir.path().join("livenessprobe");
+    std::fs::copy(BINARY, &binary).unwrap();
+    let mut command = Command::new(&binary);
+    command
+        .arg(format!("--csi-address={}", dir.socket()))
+        .arg("--http-endpoint=127.0.0.1:0");
+    // connect(2) needs write permission; root has it always, so root's test
+    // runs the sidecar as somebody else.
+    let mode = if is_root() {
+        command.uid(65534).gid(65534);
+        0o755
+    } else {
+        0o000
+    };
+    std::fs::set_permissions(dir.socket(), PermissionsExt::from_mode(mode)).unwrap();
+    let sidecar = Sidecar::run(&mut command);
+    fails_at_once(&sidecar, &cannot_connect(&dir, "permission denied"));
+}

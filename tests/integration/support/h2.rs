@@ -1,0 +1,165 @@
+//! A driver that speaks just enough HTTP/2 (RFC 9113) to misbehave in it, byte
+//! by byte: what no gRPC library lets one do.
+
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const SETTINGS: u8 = 4;
+pub const PING: u8 = 6;
+
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
+pub const ACK: u8 = 1;
+
+const PREFACE: usize = 24;
+
+/// A frame with its header (section 4.1).
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = vec![length[1], length[2], length[3], kind, flags];
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// A header block of literals that are not indexed (RFC 7541, section 6.2.2).
+pub fn header_block(headers: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in headers {
+        block.push(0);
+        for text in [name, value] {
+            push_length(&mut block, text.len());
+            block.extend(text.as_bytes());
+        }
+    }
+    block
+}
+
+/// An integer with a prefix of seven bits (RFC 7541, section 5.1).
+fn push_length(block: &mut Vec<u8>, length: usize) {
+    if length < 127 {
+        block.push(u8::try_from(length).unwrap());
+        return;
+    }
+    block.push(127);
+    let mut rest = length - 127;
+    while rest >= 128 {
+        block.push(u8::try_from(rest % 128).unwrap() | 128);
+        rest /= 128;
+    }
+    block.push(u8::try_from(rest).unwrap());
+}
+
+/// The headers that begin a gRPC answer.
+pub fn answer_begins(stream: u32) -> Vec<u8> {
+    let block = header_block(&[(":status", "200"), ("content-type", "application/grpc")]);
+    frame(HEADERS, END_HEADERS, stream, &block)
+}
+
+/// A message in its gRPC prefix.
+pub fn message(stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut data = vec![0];
+    data.extend(u32::try_from(payload.len()).unwrap().to_be_bytes());
+    data.extend(payload);
+    frame(DATA, 0, stream, &data)
+}
+
+/// The trailers that end a gRPC answer.
+pub fn answer_ends(stream: u32, status: &str) -> Vec<u8> {
+    let block = header_block(&[("grpc-status", status)]);
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &block)
+}
+
+/// A whole answer of status OK.
+pub fn ok(stream: u32, payload: &[u8]) -> Vec<u8> {
+    [
+        answer_begins(stream),
+        message(stream, payload),
+        answer_ends(stream, "0"),
+    ]
+    .concat()
+}
+
+/// `ProbeResponse` with ready=true.
+pub const READY: &[u8] = &[0x0a, 0x02, 0x08, 0x01];
+
+/// A Probe call that has arrived.
+pub struct Call {
+    pub socket: UnixStream,
+    pub stream: u32,
+    /// How many Probe calls came before it.
+    pub number: usize,
+}
+
+impl Call {
+    pub fn send(&mut self, bytes: &[u8]) {
+        // The other side may have gone, which is then the point of the test.
+        let _ = self.socket.write_all(bytes);
+    }
+}
+
+/// Listens at `path` until the process ends; GetPluginInfo is answered, each
+/// Probe goes to `probe`, which answers or does not.
+pub fn serve(path: &Path, probe: impl Fn(Call) + Send + Sync + 'static) -> UnixListener {
+    let listener = UnixListener::bind(path).expect("a socket for the fake driver");
+    let accepting = listener.try_clone().unwrap();
+    let probe = Arc::new(probe);
+    let count = Arc::new(AtomicUsize::new(0));
+    std::thread::spawn(move || {
+        for socket in accepting.incoming().map_while(Result::ok) {
+            let (probe, count) = (Arc::clone(&probe), Arc::clone(&count));
+            std::thread::spawn(move || {
+                let _ = converse(socket, &*probe, &count);
+            });
+        }
+    });
+    listener
+}
+
+/// Reads frames until the client goes.
+fn converse(
+    mut socket: UnixStream,
+    probe: &(dyn Fn(Call) + Send + Sync),
+    count: &AtomicUsize,
+) -> io::Result<()> {
+    socket.read_exact(&mut [0; PREFACE])?;
+    socket.write_all(&frame(SETTINGS, 0, 0, &[]))?;
+    let mut block = Vec::new();
+    loop {
+        let mut head = [0; 9];
+        socket.read_exact(&mut head)?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let (kind, flags) = (head[3], head[4]);
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        socket.read_exact(&mut payload)?;
+        match kind {
+            SETTINGS if flags & ACK == 0 => socket.write_all(&frame(SETTINGS, ACK, 0, &[]))?,
+            PING if flags & ACK == 0 => socket.write_all(&frame(PING, ACK, 0, &payload))?,
+            HEADERS => block = payload,
+            DATA if flags & END_STREAM != 0 => {
+                // gRPC's C-core writes the path as it is, without Huffman's code.
+                if contains(&block, b"/csi.v1.Identity/GetPluginInfo") {
+                    socket.write_all(&ok(stream, b"\x0a\x04fake"))?;
+                } else {
+                    assert!(contains(&block, b"/csi.v1.Identity/Probe"));
+                    probe(Call {
+                        socket: socket.try_clone()?,
+                        stream,
+                        number: count.fetch_add(1, Ordering::SeqCst),
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+pub fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}

@@ -1,0 +1,64 @@
+//! What the tests stand on: the sidecar, drivers real and fake, an HTTP client.
+
+pub mod driver;
+pub mod h2;
+pub mod http;
+pub mod process;
+pub mod sidecar;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+pub use driver::Driver;
+pub use http::Response;
+pub use sidecar::Sidecar;
+
+/// How long an event that must come may take on a busy machine before a test
+/// gives up on it. No test passes or fails by this but one that would hang.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How much later than its deadline an answer may come.
+pub const LATENESS: Duration = Duration::from_millis(200);
+
+/// A directory of a test's own, gone with it. Its path is short: a Unix socket's
+/// can have 107 bytes.
+pub struct Dir(PathBuf);
+
+impl Dir {
+    pub fn new() -> Dir {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("lp-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a directory for the test");
+        Dir(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn socket(&self) -> String {
+        self.0.join("csi.sock").display().to_string()
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Waits until `holds`, looking often; for states that send no event.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < until, "never came: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub fn is_root() -> bool {
+    // SAFETY: geteuid(2) has no preconditions and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}

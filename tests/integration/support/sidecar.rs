@@ -1,0 +1,65 @@
+//! The product's binary, started with flags and asked over TCP.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use super::http::{self, Response};
+use super::process::Process;
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_livenessprobe");
+
+pub struct Sidecar {
+    pub process: Process,
+    pub address: SocketAddr,
+}
+
+impl Sidecar {
+    /// Starts it on a port that the kernel chooses, probing this address.
+    pub fn start(csi_address: &str, flags: &[&str]) -> Sidecar {
+        let mut command = Command::new(BINARY);
+        command
+            .arg(format!("--csi-address={csi_address}"))
+            .arg("--http-endpoint=127.0.0.1:0")
+            .args(flags);
+        Sidecar::run(&mut command)
+    }
+
+    /// Runs a command line that ends in a sidecar, and waits until it listens.
+    pub fn run(command: &mut Command) -> Sidecar {
+        let process = Process::start(command);
+        let line = process.err.wait_for(0, "Listening");
+        Sidecar {
+            address: address_in(&line),
+            process,
+        }
+    }
+
+    pub fn get(&self, path: &str) -> Response {
+        http::get(self.address, path)
+    }
+
+    pub fn healthz(&self) -> Response {
+        self.get("/healthz")
+    }
+
+    /// Asks from a thread of its own.
+    pub fn ask(&self, path: &str) -> std::thread::JoinHandle<Response> {
+        let (address, path) = (self.address, path.to_owned());
+        std::thread::spawn(move || http::get(address, &path))
+    }
+
+    /// The whole of stderr so far.
+    pub fn log(&self) -> String {
+        self.process.err.all().join("\n")
+    }
+}
+
+/// The address in a "Listening" line of either form.
+pub fn address_in(line: &str) -> SocketAddr {
+    let (_, rest) = line
+        .split_once("address\":\"")
+        .or_else(|| line.split_once("address=\""))
+        .unwrap_or_else(|| panic!("no address in {line:?}"));
+    rest.split('"').next().unwrap().parse().unwrap()
+}

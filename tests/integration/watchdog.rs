@@ -1,0 +1,89 @@
+//! The watchdog: a gRPC that does not end a call ends the process, because
+//! nothing else can; a process that was merely stopped goes on.
+
+use std::time::{Duration, Instant};
+
+use super::support::{Dir, Driver, LATENESS, Sidecar, eventually};
+
+/// A thread held still by ptrace(2), as if it had died.
+struct FrozenThread(i32);
+
+impl FrozenThread {
+    /// Must be called, and the value kept, on the thread that traces.
+    fn freeze(tid: i32) -> FrozenThread {
+        let none = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: requests without data, on a thread of a child of ours.
+        unsafe {
+            assert_eq!(libc::ptrace(libc::PTRACE_SEIZE, tid, none, none), 0);
+            assert_eq!(libc::ptrace(libc::PTRACE_INTERRUPT, tid, none, none), 0);
+        }
+        let frozen = FrozenThread(tid);
+        assert_eq!(frozen.wait(0), tid);
+        frozen
+    }
+
+    fn wait(&self, flags: i32) -> i32 {
+        // SAFETY: waitpid(2) may be given no place for the status.
+        unsafe { libc::waitpid(self.0, std::ptr::null_mut(), libc::__WALL | flags) }
+    }
+}
+
+/// The thread of this name.
+fn thread_named(sidecar: &Sidecar, name: &str) -> i32 {
+    let tasks = format!("/proc/{}/task", sidecar.process.pid());
+    std::fs::read_dir(tasks)
+        .unwrap()
+        .flatten()
+        .find(|task| {
+            std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
+        })
+        .and_then(|task| task.file_name().to_str()?.parse().ok())
+        .unwrap_or_else(|| panic!("no thread {name:?}"))
+}
+
+#[test]
+fn a_wedged_grpc_ends_the_process_and_its_clients_never_wait_for_it() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let timeout = Duration::from_secs(1);
+    let mut sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
+    sidecar.process.err.wait_for(0, "CSI driver name");
+    assert_eq!(sidecar.healthz().status, 200);
+
+    // The thread that every call's end comes through.
+    let frozen = FrozenThread::freeze(thread_named(&sidecar, "grpc-0"));
+    let wedged = Instant::now();
+    for _ in 0..2 {
+        let response = sidecar.healthz();
+        assert_eq!(response.status, 500);
+        assert!(response.body.contains("DeadlineExceeded"), "{response:?}");
+        assert!(response.took < timeout + LATENESS, "{response:?}");
+    }
+    // A traced thread must be reaped by its tracer before the process can be.
+    eventually("the end of the process", || {
+        frozen.wait(libc::WNOHANG);
+        !sidecar.process.is_running()
+    });
+    let ended = wedged.elapsed();
+    assert_eq!(sidecar.process.wait().code(), Some(1));
+    assert!(ended >= timeout + Duration::from_secs(10), "{ended:?}");
+    assert!(ended < timeout + Duration::from_secs(12), "{ended:?}");
+    let log = sidecar.log();
+    assert!(log.contains("gRPC has not ended a call to"), "{log}");
+}
+
+#[test]
+fn a_process_that_was_stopped_longer_than_that_goes_on() {
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &["--delay=300ms"]);
+    let mut sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    let asked = sidecar.ask("/healthz");
+    driver.process.out.wait_for(0, "probe begin");
+    sidecar.process.signal(libc::SIGSTOP);
+    // Longer than the deadline and the watchdog's ten seconds.
+    std::thread::sleep(Duration::from_millis(11_500));
+    sidecar.process.signal(libc::SIGCONT);
+    asked.join().unwrap();
+    assert_eq!(sidecar.healthz().both(), (200, "ok"));
+    assert!(sidecar.process.is_running());
+}
