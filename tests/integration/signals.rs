@@ -1,11 +1,10 @@
 //! Stopping: SIGTERM and SIGINT, idle, in mid-probe, and as PID 1.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::support::process::send_signal;
 use super::support::sidecar::BINARY;
-use super::support::{Dir, Driver, PATIENCE, Sidecar, eventually, is_root};
+use super::support::{Dir, Driver, PATIENCE, Sidecar, eventually, in_namespaces};
 
 #[test]
 fn a_stop_signal_when_idle_ends_it_with_0() {
@@ -84,16 +83,13 @@ fn stopping_again_and_again_always_ends_with_0() {
 fn pid_1_stops_too() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let mut command = Command::new("unshare");
-    if !is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    command
-        .args(["--pid", "--fork", "--kill-child", BINARY])
-        .args([
-            &format!("--csi-address={}", dir.socket()),
-            "--http-endpoint=127.0.0.1:0",
-        ]);
+    let Some(mut command) = in_namespaces(&["--pid", "--fork", "--kill-child"]) else {
+        return;
+    };
+    command.arg(BINARY).args([
+        &format!("--csi-address={}", dir.socket()),
+        "--http-endpoint=127.0.0.1:0",
+    ]);
     let mut sidecar = Sidecar::run(&mut command);
     assert_eq!(sidecar.healthz().status, 200);
     // klog's header has the pid, which is 1 in there.

@@ -7,6 +7,7 @@ pub mod process;
 pub mod sidecar;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,33 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "never came: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// A command in namespaces of its own, with these options of unshare(1). `None`
+/// where the machine does not allow that (a container without privileges): the
+/// test is then skipped, but never in CI.
+pub fn in_namespaces(options: &[&str]) -> Option<Command> {
+    let mut arguments: Vec<&str> = Vec::new();
+    if !is_root() {
+        arguments.extend(["--user", "--map-root-user"]);
+    }
+    arguments.extend(options);
+    let allowed = Command::new("unshare")
+        .args(&arguments)
+        .arg("true")
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !allowed {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "no namespaces in CI: {arguments:?}"
+        );
+        eprintln!("skipped: this machine allows no namespaces");
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command.args(arguments);
+    Some(command)
 }
 
 pub fn is_root() -> bool {

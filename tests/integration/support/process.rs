@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::PATIENCE;
@@ -12,13 +12,17 @@ use super::PATIENCE;
 pub struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
 
 impl Lines {
+    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn collect(stream: impl Read + Send + 'static) -> Lines {
         let lines = Lines::default();
         let collected = lines.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line).into_owned();
-                collected.0.0.lock().unwrap().push(line);
+                collected.lock().push(line);
                 collected.0.1.notify_all();
             }
         });
@@ -26,19 +30,24 @@ impl Lines {
     }
 
     pub fn all(&self) -> Vec<String> {
-        self.0.0.lock().unwrap().clone()
+        self.lock().clone()
     }
 
     /// Waits for the first line at or behind `from` that contains `words`.
     pub fn wait_for(&self, from: usize, words: &str) -> String {
         let until = Instant::now() + PATIENCE;
-        let mut lines = self.0.0.lock().unwrap();
+        let mut lines = self.lock();
         loop {
             if let Some(line) = lines.iter().skip(from).find(|line| line.contains(words)) {
                 return line.clone();
             }
             let left = until.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "no line with {words:?} in {lines:#?}");
+            if left.is_zero() {
+                // Not with the lock held: its owner prints the lines, too.
+                drop(lines);
+                let lines = self.all();
+                panic!("no line with {words:?} in {lines:#?}");
+            }
             lines = self.0.1.wait_timeout(lines, left).unwrap().0;
         }
     }
