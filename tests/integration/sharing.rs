@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use super::support::{Dir, Driver, LATENESS, PATIENCE, Sidecar, h2};
+use super::support::{Dir, Driver, LATENESS, PATIENCE, Sidecar, eventually, h2};
 
 #[test]
 fn twenty_requests_at_once_are_one_probe_or_two() {
@@ -39,70 +39,60 @@ fn a_crowd_that_keeps_coming_is_one_probe_at_a_time() {
     assert_eq!(driver.most_at_once(), 1);
 }
 
-/// A driver whose first Probe fails when it is told to, and whose later ones
-/// are answered with `later`.
-fn first_fails_later(dir: &Dir, later: &'static [u8]) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+/// How a Probe ends.
+enum End {
+    /// With this reply.
+    Reply(&'static [u8]),
+    /// With the connection.
+    Lost,
+}
+
+/// A joiner of a flight that ends like this: not with that flight's outcome,
+/// but with a fresh one's.
+fn joiner_outlives(first_end: End, first_body: &str) {
+    let dir = Dir::new();
     let (begun, has_begun) = mpsc::channel();
-    let (fail, told) = mpsc::channel();
-    let told = Mutex::new(told);
+    let (end, ends) = mpsc::channel();
+    let ends = Mutex::new(ends);
     h2::serve(dir.socket().as_ref(), move |mut call| {
-        if call.number > 0 {
-            let answer = h2::ok(call.stream, later);
-            call.send(&answer);
-            return;
-        }
         begun.send(()).unwrap();
-        told.lock().unwrap().recv().unwrap();
-        let _ = call.socket.shutdown(std::net::Shutdown::Both);
+        match ends.lock().unwrap().recv().unwrap() {
+            End::Reply(message) => {
+                let answer = h2::ok(call.stream, message);
+                call.send(&answer);
+            }
+            End::Lost => {
+                let _ = call.socket.shutdown(std::net::Shutdown::Both);
+            }
+        }
     });
-    (has_begun, fail)
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=10s"]);
+    let first = sidecar.ask("/healthz");
+    has_begun.recv_timeout(PATIENCE).unwrap();
+    let joiner = sidecar.ask("/healthz");
+    eventually("two requests under way", || {
+        sidecar.threads_named("request").len() == 2
+    });
+    end.send(first_end).unwrap();
+    let first = first.join().unwrap();
+    assert_eq!(first.both(), (500, first_body));
+    // The joiner waits on, and not in vain.
+    has_begun.recv_timeout(PATIENCE).unwrap();
+    end.send(End::Reply(h2::READY)).unwrap();
+    assert_eq!(joiner.join().unwrap().both(), (200, "ok"));
 }
 
 #[test]
 fn a_joiner_does_not_get_the_failure_of_a_flight_older_than_itself() {
-    let dir = Dir::new();
-    let (has_begun, fail) = first_fails_later(&dir, h2::READY);
-    let sidecar = Sidecar::start(&dir.socket(), &["--v=10"]);
-    let first = sidecar.ask("/healthz");
-    has_begun.recv_timeout(PATIENCE).unwrap();
-    let joiner = sidecar.ask("/healthz?joiner");
-    // The joiner has no event of its own: it is there, or it is late and gets
-    // the same answer from a flight of its own.
-    std::thread::sleep(Duration::from_millis(300));
-    fail.send(()).unwrap();
-    let first = first.join().unwrap();
-    assert_eq!(first.status, 500);
-    assert!(first.body.contains("Unavailable"), "{first:?}");
-    assert_eq!(joiner.join().unwrap().both(), (200, "ok"));
+    joiner_outlives(
+        End::Lost,
+        "rpc error: code = Unavailable desc = Socket closed",
+    );
 }
 
 #[test]
 fn a_joiner_does_not_get_not_ready_from_a_flight_older_than_itself_either() {
-    let dir = Dir::new();
-    let (begun, has_begun) = mpsc::channel();
-    let (answer, told) = mpsc::channel::<()>();
-    let told = Mutex::new(told);
-    h2::serve(dir.socket().as_ref(), move |mut call| {
-        let message: &[u8] = if call.number > 0 {
-            h2::READY
-        } else {
-            b"\x0a\x00"
-        };
-        if call.number == 0 {
-            begun.send(()).unwrap();
-            told.lock().unwrap().recv().unwrap();
-        }
-        let answer = h2::ok(call.stream, message);
-        call.send(&answer);
-    });
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
-    let first = sidecar.ask("/healthz");
-    has_begun.recv_timeout(PATIENCE).unwrap();
-    let joiner = sidecar.ask("/healthz");
-    std::thread::sleep(Duration::from_millis(300));
-    answer.send(()).unwrap();
-    assert_eq!(first.join().unwrap().status, 500);
-    assert_eq!(joiner.join().unwrap().both(), (200, "ok"));
+    joiner_outlives(End::Reply(b"\x0a\x00"), "driver responded but is not ready");
 }
 
 #[test]

@@ -28,19 +28,6 @@ impl FrozenThread {
     }
 }
 
-/// The thread of this name.
-fn thread_named(sidecar: &Sidecar, name: &str) -> i32 {
-    let tasks = format!("/proc/{}/task", sidecar.process.pid());
-    std::fs::read_dir(tasks)
-        .unwrap()
-        .flatten()
-        .find(|task| {
-            std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
-        })
-        .and_then(|task| task.file_name().to_str()?.parse().ok())
-        .unwrap_or_else(|| panic!("no thread {name:?}"))
-}
-
 #[test]
 fn a_wedged_grpc_ends_the_process_and_its_clients_never_wait_for_it() {
     let dir = Dir::new();
@@ -51,7 +38,7 @@ fn a_wedged_grpc_ends_the_process_and_its_clients_never_wait_for_it() {
     assert_eq!(sidecar.healthz().status, 200);
 
     // The thread that every call's end comes through.
-    let frozen = FrozenThread::freeze(thread_named(&sidecar, "grpc-0"));
+    let frozen = FrozenThread::freeze(sidecar.threads_named("grpc-0")[0]);
     let wedged = Instant::now();
     for _ in 0..2 {
         let response = sidecar.healthz();

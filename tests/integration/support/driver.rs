@@ -32,7 +32,7 @@ impl Driver {
         for line in self.process.out.all() {
             match line.as_str() {
                 "probe begin" => now += 1,
-                "probe end" | "probe lost" => now -= 1,
+                "probe end" => now -= 1,
                 _ => {}
             }
             most = most.max(now);

@@ -49,6 +49,21 @@ impl Sidecar {
         std::thread::spawn(move || http::get(address, &path))
     }
 
+    /// The ids of its threads that have this name.
+    pub fn threads_named(&self, name: &str) -> Vec<i32> {
+        let tasks = format!("/proc/{}/task", self.process.pid());
+        std::fs::read_dir(tasks)
+            .unwrap()
+            .flatten()
+            // A thread may end while it is looked at.
+            .filter(|task| {
+                std::fs::read_to_string(task.path().join("comm"))
+                    .is_ok_and(|comm| comm.trim_end() == name)
+            })
+            .filter_map(|task| task.file_name().to_str()?.parse().ok())
+            .collect()
+    }
+
     /// The whole of stderr so far.
     pub fn log(&self) -> String {
         self.process.err.all().join("\n")
