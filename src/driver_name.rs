@@ -15,12 +15,13 @@ use crate::text;
 /// What the driver is called until it has said its name; upstream's word.
 pub const UNKNOWN: &str = "unknown-driver";
 
-/// Between two attempts. Within this time of the driver's first healthy answer
-/// its name is known.
-const PAUSE: Duration = Duration::from_secs(1);
+/// From the beginning of one attempt to that of the next: within this time of
+/// the driver's first healthy answer its name is known.
+const PACE: Duration = Duration::from_secs(1);
 
-/// Connects only if the driver is there: the next attempt comes soon anyway.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(100);
+/// What an attempt has, so that a call which hangs does not hold up the next.
+/// A driver that needs longer has all of --probe-timeout every second time.
+const QUICK: Duration = Duration::from_millis(900);
 
 const STACK: usize = 256 * 1024;
 
@@ -65,8 +66,11 @@ impl DriverName {
         on_call: &dyn Fn(Code, Duration),
     ) {
         let mut log = ReportLog::new();
+        let mut quick = true;
         loop {
-            let answer = panics::caught(|| ask(address, caller, timeout, on_call))
+            let began = Instant::now();
+            let this_time = if quick { timeout.min(QUICK) } else { timeout };
+            let answer = panics::caught(|| ask(address, caller, this_time, on_call))
                 .unwrap_or_else(|panic| Err(Refusal::Unusable(format!("panic: {panic}"))));
             match answer {
                 Ok(name) => {
@@ -77,6 +81,8 @@ impl DriverName {
                 }
                 // The probes tell of a driver that is not there.
                 Err(Refusal::NotThere) => {}
+                Err(Refusal::TooSlow) if quick => quick = false,
+                Err(Refusal::TooSlow) => quick = true,
                 Err(Refusal::Unusable(reason)) => {
                     if log
                         .is_worth_a_line(Some("unusable"), Instant::now())
@@ -89,13 +95,14 @@ impl DriverName {
                     }
                 }
             }
-            thread::sleep(PAUSE);
+            thread::sleep(PACE.saturating_sub(began.elapsed()));
         }
     }
 }
 
 enum Refusal {
     NotThere,
+    TooSlow,
     Unusable(String),
 }
 
@@ -105,11 +112,9 @@ fn ask(
     timeout: Duration,
     on_call: &dyn Fn(Code, Duration),
 ) -> Result<String, Refusal> {
-    let started = Instant::now();
-    let window = Window::new(started, timeout);
-    // A single attempt, unless the first one fails within a moment.
-    let connect_by = window.connect_by().min(started + CONNECT_TIMEOUT);
-    let socket = connect(address, connect_by, |_| {}).map_err(|_| Refusal::NotThere)?;
+    let window = Window::new(Instant::now(), timeout);
+    // A single attempt: the next one comes soon anyway.
+    let socket = connect(address, Instant::now(), |_| {}).map_err(|_| Refusal::NotThere)?;
     let calling = Instant::now();
     let reply = caller.call(
         &GET_PLUGIN_INFO,
@@ -125,6 +130,7 @@ fn ask(
             "GetPluginInfo returned an empty name".to_owned(),
         )),
         Ok(reply) => Ok(text::capped(&text::one_line(&reply.name))),
+        Err(error) if error.code == Code::DEADLINE_EXCEEDED => Err(Refusal::TooSlow),
         Err(error) => Err(Refusal::Unusable(ProbeError::Call(error).to_string())),
     }
 }

@@ -10,9 +10,9 @@ mod flight;
 mod outcome;
 mod window;
 
-pub use call::{Caller, MESSAGE_MAX};
+pub use call::{Caller, log_through_us};
 pub use connect::connect;
-pub use flight::{Answer, Events, Flights};
+pub use flight::{Answer, Events, Flights, Patience, Probe};
 pub use outcome::{CallError, Code, ConnectError, Outcome, ProbeError, Readiness, Report};
 pub use window::Window;
 
@@ -31,25 +31,34 @@ pub enum Phase {
     Calling,
 }
 
-/// Makes one probe. `phase` is told how far it has come.
+/// Makes one probe. `phase` is told how far it has come, from the first attempt
+/// to connect that failed.
 pub fn probe(
     caller: &Caller,
     address: &CsiAddress,
     window: Window,
-    mut phase: impl FnMut(Phase),
+    phase: &mut dyn FnMut(Phase),
 ) -> Report {
     let started = Instant::now();
-    phase(Phase::Connecting(None));
     let connected = connect(address, window.connect_by(), |error| {
         phase(Phase::Connecting(Some(error.clone())));
     });
-    let mut rpc = None;
-    let outcome = connected.map_err(ProbeError::Connect).and_then(|socket| {
-        phase(Phase::Calling);
-        let calling = Instant::now();
-        let reply = caller.call(&PROBE, &ProbeRequest::new(), socket, address, window);
-        rpc = Some(calling.elapsed());
-        match reply {
+    let socket = match connected {
+        Ok(socket) => socket,
+        Err(error) => {
+            return Report {
+                outcome: Err(ProbeError::Connect(error)),
+                rpc: None,
+                took: started.elapsed(),
+            };
+        }
+    };
+    phase(Phase::Calling);
+    let calling = Instant::now();
+    let reply = caller.call(&PROBE, &ProbeRequest::new(), socket, address, window);
+    let code = reply.as_ref().map_or_else(|error| error.code, |_| Code::OK);
+    Report {
+        outcome: match reply {
             // Absent means ready: the specification's SHALL. Present but empty
             // is protobuf's way to write false.
             Ok(reply) if reply.ready.as_ref().is_none_or(|ready| ready.value) => {
@@ -57,11 +66,8 @@ pub fn probe(
             }
             Ok(_) => Ok(Readiness::NotReady),
             Err(error) => Err(ProbeError::Call(error)),
-        }
-    });
-    Report {
-        outcome,
-        rpc,
+        },
+        rpc: Some((code, calling.elapsed())),
         took: started.elapsed(),
     }
 }

@@ -2,7 +2,7 @@
 //! its reply.
 
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::address::ListenAddress;
@@ -12,15 +12,22 @@ use crate::exit::{self, Exit};
 use crate::flags::{MetricsAt, Options};
 use crate::health::{self, Details, Paths, Question, Route};
 use crate::identity::{GET_PLUGIN_INFO, PROBE};
+use crate::logging::{self, VERBOSITY_MAX};
 use crate::metrics::{self, Metrics};
-use crate::probe::{Caller, Code, Events, Flights, ProbeError, Readiness, Report, Window};
+use crate::probe::{
+    self, Caller, Events, Flights, Patience, Phase, ProbeError, Readiness, Report, Window,
+};
 use crate::report_log::ReportLog;
 use crate::server::{self, Reply, Respond, UnderWay};
+use crate::signal;
 use crate::socket;
 
 /// Beyond the probe's own timeout, what a stop allows a request for writing its
 /// answer.
 const STOP_GRACE: Duration = Duration::from_millis(500);
+
+/// What the last log line gets before the process ends without it.
+const LAST_LINE: Duration = Duration::from_millis(500);
 
 /// A sidecar that serves.
 pub struct Sidecar {
@@ -60,7 +67,13 @@ impl Sidecar {
                 health: false,
                 metrics: metrics_path(),
             };
-            server::serve("metrics", listener, under_way.clone(), site.serving(paths))?;
+            server::serve(
+                "metrics",
+                listener,
+                under_way.clone(),
+                site.serving(paths),
+                die,
+            )?;
         }
         let paths = Paths {
             health: true,
@@ -69,7 +82,13 @@ impl Sidecar {
                 MetricsAt::Nowhere | MetricsAt::Alone(_) => None,
             },
         };
-        server::serve("health", health, under_way.clone(), site.serving(paths))?;
+        server::serve(
+            "health",
+            health,
+            under_way.clone(),
+            site.serving(paths),
+            die,
+        )?;
         Ok(Sidecar {
             under_way,
             probe_timeout: options.probe_timeout,
@@ -95,6 +114,7 @@ fn open(address: &ListenAddress) -> Result<TcpListener, String> {
 
 impl Site {
     fn new(options: &Options, started: SystemTime) -> Result<Site, String> {
+        probe::log_through_us(options.verbosity == VERBOSITY_MAX);
         let caller = Arc::new(Caller::new()?);
         let metrics = Metrics::new(started)
             .map(Arc::new)
@@ -111,14 +131,20 @@ impl Site {
         )?;
         let events = Events {
             ended: Box::new(on_report(options, name.clone(), Arc::clone(&metrics))),
-            wedged: Box::new(|reason| {
-                log::error!(err = reason; "Exiting, so that kubelet restarts this sidecar and not the driver");
-                exit::last_words(reason);
-                exit::at_once(Exit::CannotRun);
-            }),
+            wedged: Box::new(die),
         };
+        let address = options.csi_address.clone();
+        let probe = move |window, phase: &mut dyn FnMut(Phase)| {
+            probe::probe(&caller, &address, window, phase)
+        };
+        let flights = Flights::start(
+            options.csi_address.clone(),
+            Box::new(probe),
+            events,
+            Patience::default(),
+        )?;
         Ok(Site {
-            flights: Flights::start(options.csi_address.clone(), caller, events)?,
+            flights,
             address: options.csi_address.to_string(),
             probe_timeout: options.probe_timeout,
             name,
@@ -165,6 +191,15 @@ impl Site {
     }
 }
 
+/// Ends a process that cannot go on: kubelet then restarts this sidecar. Wedged,
+/// it would have the driver restarted.
+fn die(reason: &str) {
+    exit::last_words(reason);
+    log::error!(err = reason; "Exiting, so that kubelet restarts this sidecar and not the driver");
+    logging::flush(LAST_LINE);
+    signal::exit_at_once(Exit::CannotRun);
+}
+
 /// Counts and logs each probe that ends.
 fn on_report(
     options: &Options,
@@ -172,18 +207,12 @@ fn on_report(
     metrics: Arc<Metrics>,
 ) -> impl Fn(&Report) + Send + use<> {
     let address = options.csi_address.to_string();
-    let log = std::sync::Mutex::new(ReportLog::new());
+    let log = Mutex::new(ReportLog::new());
     move |report| {
-        if let Some(took) = report.rpc {
-            let code = match &report.outcome {
-                Ok(_) | Err(ProbeError::Connect(_)) => Code::OK,
-                Err(ProbeError::Call(error)) => error.code,
-            };
+        if let Some((code, took)) = report.rpc {
             metrics.called(name.get(), PROBE.name, code, took);
         }
-        let mut log = log
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
         log_report(&mut log, report, &address, name.get());
     }
 }
@@ -204,17 +233,19 @@ fn log_report(log: &mut ReportLog, report: &Report, address: &str, driver: &str)
     let Some(line) = log.is_worth_a_line(lasting.as_deref(), Instant::now()) else {
         return;
     };
+    // Said only where there were any.
+    let untold = (line.untold > 0).then_some(line.untold);
     match &report.outcome {
         Ok(Readiness::Ready) => {
-            log::info!(address = address, driver = driver, failures_not_logged = line.untold; "Driver is healthy");
+            log::info!(address = address, driver = driver, failures_not_logged = untold; "Driver is healthy");
         }
         Ok(Readiness::NotReady) => {
-            log::warn!(address = address, driver = driver, failures_not_logged = line.untold; "Driver responded but is not ready");
+            log::warn!(address = address, driver = driver, failures_not_logged = untold; "Driver responded but is not ready");
         }
         Err(error) => {
             log::error!(
                 err = error.to_string(), phase = error.phase(), address = address, driver = driver,
-                took = took, failures_not_logged = line.untold;
+                took = took, failures_not_logged = untold;
                 "Probe failed"
             );
         }

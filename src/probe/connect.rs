@@ -17,7 +17,11 @@ use crate::socket;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Connects to the driver until `until`; `failed` hears of each attempt that
+/// What the first attempt has at least, however little is left: it takes
+/// microseconds where somebody listens, and without it there is no cause to tell.
+const FIRST_ATTEMPT: Duration = Duration::from_millis(10);
+
+/// Connects to the driver, with attempts until `until` but at least one; `failed` hears of each attempt that
 /// did not succeed.
 ///
 /// # Errors
@@ -31,13 +35,17 @@ pub fn connect(
     let mut pause = FIRST_PAUSE;
     let mut last: Option<ConnectError> = None;
     loop {
-        let error = match socket::connect(address, until) {
-            Ok(socket) => return Ok(socket),
+        let attempt_until = match last {
+            None => until.max(Instant::now() + FIRST_ATTEMPT),
+            Some(_) => until,
+        };
+        let error = match (socket::connect(address, attempt_until), last) {
+            (Ok(socket), _) => return Ok(socket),
             // Our own deadline says less than what went wrong before it.
-            Err(error) if error.kind() == io::ErrorKind::TimedOut && last.is_some() => {
-                return Err(last.unwrap_or_else(|| explain(address, &error)));
+            (Err(error), Some(last)) if error.kind() == io::ErrorKind::TimedOut => {
+                return Err(last);
             }
-            Err(error) => explain(address, &error),
+            (Err(error), _) => explain(address, &error),
         };
         failed(&error);
         let left = until.saturating_duration_since(Instant::now());

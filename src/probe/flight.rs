@@ -16,31 +16,49 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::call::no_answer;
-use super::{
-    CallError, Caller, Code, ConnectError, Outcome, Phase, ProbeError, Readiness, Report, Window,
-    probe,
-};
+use super::{CallError, Code, ConnectError, Outcome, Phase, ProbeError, Readiness, Report, Window};
 use crate::address::CsiAddress;
 use crate::identity::PROBE;
 use crate::panics;
 
-/// The watchdog's patience with a call that gRPC does not end, from the moment
-/// a waiter found it overdue: ticks of its own, each counted once however long
-/// it took. Time on the wall jumps over a SIGSTOP, a frozen cgroup and heavy
+/// The watchdog's patience with a probe that does not end, from the moment a
+/// waiter found it overdue: ticks of its own, each counted once however long it
+/// took. Time on the wall jumps over a SIGSTOP, a frozen cgroup and heavy
 /// throttling, and none of these may look like a wedge.
-const WEDGED_AFTER_TICKS: u32 = 10;
-const TICK: Duration = Duration::from_secs(1);
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// The length of a tick.
+    pub tick: Duration,
+    /// With a call, which gRPC ends at its deadline or never.
+    pub calling: u32,
+    /// With a connect, where a resolver may have its own, longer timeouts.
+    pub connecting: u32,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience {
+            tick: Duration::from_secs(1),
+            calling: 10,
+            connecting: 60,
+        }
+    }
+}
 
 /// Stack of the threads here. They run gRPC's calls and format text; a page
 /// that is never touched costs nothing.
 const STACK: usize = 256 * 1024;
 
+/// Makes one probe within a window, telling how far it has come.
+pub type Probe = dyn Fn(Window, &mut dyn FnMut(Phase)) -> Report + Send;
+
 /// Who hears of what happens here.
 pub struct Events {
-    /// A probe has ended. Called before anybody is answered from it.
+    /// A probe has ended; called before anybody is answered from it, so it must
+    /// not block.
     pub ended: Box<dyn Fn(&Report) + Send>,
-    /// gRPC has not ended a call long after its deadline, and will not. There
-    /// is no cure inside the process.
+    /// A probe has not ended long after its deadline, and will not. There is no
+    /// cure inside the process.
     pub wedged: Box<dyn Fn(&str) + Send>,
 }
 
@@ -61,6 +79,7 @@ pub struct Flights {
 
 struct Shared {
     address: CsiAddress,
+    patience: Patience,
     state: Mutex<State>,
     /// A flight is wanted: wakes the flights' thread.
     wanted: Condvar,
@@ -76,19 +95,29 @@ struct State {
     begun: u64,
     /// The flight in the air.
     flying: Option<Flying>,
-    /// The window that the next flight gets: the longest among those who want it.
+    /// The window that the next flight gets: the longest among those who may
+    /// need it, joiners of the one in the air included.
     wanted: Option<Window>,
-    /// The last flight that ended, and its number.
-    last: Option<(u64, Report)>,
+    /// The last flight that ended.
+    last: Option<Landed>,
+    /// The last flight that found the driver ready, and how long it took: an
+    /// answer for all who waited, even if another flight has ended since.
+    last_ready: Option<(u64, Duration)>,
+    last_success: Option<SystemTime>,
     /// The flight that a waiter found overdue.
     overdue: Option<u64>,
-    last_success: Option<SystemTime>,
 }
 
 struct Flying {
     window: Window,
     phase: Phase,
     since: Instant,
+}
+
+struct Landed {
+    number: u64,
+    window: Window,
+    report: Report,
 }
 
 impl Flights {
@@ -99,11 +128,13 @@ impl Flights {
     /// When a thread cannot be started.
     pub fn start(
         address: CsiAddress,
-        caller: Arc<Caller>,
+        probe: Box<Probe>,
         events: Events,
+        patience: Patience,
     ) -> Result<Flights, String> {
         let shared = Arc::new(Shared {
             address,
+            patience,
             state: Mutex::default(),
             wanted: Condvar::new(),
             changed: Condvar::new(),
@@ -112,7 +143,7 @@ impl Flights {
         let Events { ended, wedged } = events;
         spawn("prober", {
             let shared = Arc::clone(&shared);
-            move || shared.fly(&caller, &ended)
+            move || shared.fly(&probe, &ended)
         })?;
         spawn("watchdog", {
             let shared = Arc::clone(&shared);
@@ -149,17 +180,17 @@ impl Shared {
         let mut state = self.lock();
         // From this number on, flights begin after the request arrived.
         let fresh = state.begun + 1;
-        let joined = state.flying.is_some().then_some(state.begun);
+        // From this one on, they end after it arrived.
+        let joined = match state.flying {
+            Some(_) => state.begun,
+            None => fresh,
+        };
+        // Told at once, so that a flight which begins the moment another one
+        // fails has room for everybody who waits.
+        state.wanted = state.wanted.max(Some(window));
         loop {
-            if let Some((number, report)) = &state.last {
-                let ready = report.outcome == Ok(Readiness::Ready);
-                if *number >= fresh || (Some(*number) == joined && ready) {
-                    return Answer {
-                        outcome: report.outcome.clone(),
-                        took: report.took,
-                        last_success: state.last_success,
-                    };
-                }
+            if let Some(answer) = state.answer_for(joined, fresh, window) {
+                return answer;
             }
             if state.flying.is_none() {
                 state.wanted = state.wanted.max(Some(window));
@@ -190,16 +221,14 @@ impl Shared {
             Some(flying) => match &flying.phase {
                 Phase::Connecting(Some(error)) => ProbeError::Connect(error.clone()),
                 Phase::Connecting(None) => connect_error("timed out"),
-                Phase::Calling => {
-                    if Instant::now() >= flying.window.wait_for_call() {
-                        state.overdue = Some(state.begun);
-                        self.overdue.notify_one();
-                    }
-                    ProbeError::Call(no_answer(PROBE.name, &self.address, window))
-                }
+                Phase::Calling => ProbeError::Call(no_answer(PROBE.name, &self.address, window)),
             },
-            None => connect_error("this process got no CPU time to probe in"),
+            None => connect_error("too little was left of the time for another attempt"),
         };
+        if state.flying.as_ref().is_some_and(Flying::is_overdue) {
+            state.overdue = Some(state.begun);
+            self.overdue.notify_one();
+        }
         let since = state.flying.as_ref().map(|flying| flying.since);
         Answer {
             outcome: Err(error),
@@ -209,23 +238,22 @@ impl Shared {
     }
 
     /// The flights' thread: makes each flight that is wanted, for ever.
-    fn fly(&self, caller: &Caller, ended: &dyn Fn(&Report)) {
+    fn fly(&self, probe: &Probe, ended: &dyn Fn(&Report)) {
         loop {
             let window = self.take_off();
-            let report =
-                panics::caught(|| probe(caller, &self.address, window, |phase| self.enter(phase)))
-                    .unwrap_or_else(|panic| Report {
-                        outcome: Err(ProbeError::Call(CallError::new(
-                            Code::INTERNAL,
-                            &format!("the probe panicked: {panic}"),
-                        ))),
-                        rpc: None,
-                        took: Duration::ZERO,
-                    });
+            let report = panics::caught(|| probe(window, &mut |phase| self.enter(phase)))
+                .unwrap_or_else(|panic| Report {
+                    outcome: Err(ProbeError::Call(CallError::new(
+                        Code::INTERNAL,
+                        &format!("the probe panicked: {panic}"),
+                    ))),
+                    rpc: None,
+                    took: Duration::ZERO,
+                });
             if let Err(panic) = panics::caught(|| ended(&report)) {
                 log::error!(err = panic.as_str(); "Cannot record a probe, this is a bug");
             }
-            self.land(report);
+            self.land(window, report);
         }
     }
 
@@ -234,7 +262,9 @@ impl Shared {
         let mut state = self.lock();
         let window = loop {
             match state.wanted.take() {
-                Some(window) => break window,
+                Some(window) if window.answer_by() > Instant::now() => break window,
+                // Whoever wanted it has given up.
+                Some(_) => {}
                 // No deadline: without a request there is nothing to do.
                 None => {
                     state = self
@@ -266,13 +296,21 @@ impl Shared {
         }
     }
 
-    fn land(&self, report: Report) {
+    fn land(&self, window: Window, report: Report) {
         let mut state = self.lock();
+        let number = state.begun;
         if report.outcome == Ok(Readiness::Ready) {
             state.last_success = Some(SystemTime::now());
+            state.last_ready = Some((number, report.took));
+            // It is the answer of all who wait.
+            state.wanted = None;
         }
         state.flying = None;
-        state.last = Some((state.begun, report));
+        state.last = Some(Landed {
+            number,
+            window,
+            report,
+        });
         self.changed.notify_all();
     }
 
@@ -293,37 +331,78 @@ impl Shared {
                 }
             };
             drop(state);
-            if self.outlasts_the_watchdog(flight) {
-                wedged(&format!(
-                    "gRPC has not ended a call to {} {WEDGED_AFTER_TICKS} s after its deadline",
+            if let Some(reason) = self.outlasts_the_watchdog(flight) {
+                wedged(&reason);
+            }
+        }
+    }
+
+    /// Watches a flight to its end, or to that of the watchdog's patience.
+    fn outlasts_the_watchdog(&self, flight: u64) -> Option<String> {
+        let mut ticks = 0;
+        loop {
+            let tick_ends = Instant::now() + self.patience.tick;
+            let mut state = self.lock();
+            let connecting = loop {
+                let flying = match &state.flying {
+                    Some(flying) if state.begun == flight => flying,
+                    _ => return None,
+                };
+                let left = tick_ends.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break flying.is_connecting();
+                }
+                state = wait(&self.changed, state, left);
+            };
+            drop(state);
+            ticks += 1;
+            let (patience, what) = if connecting {
+                (self.patience.connecting, "connecting to")
+            } else {
+                (self.patience.calling, "a gRPC call to")
+            };
+            if ticks >= patience {
+                return Some(format!(
+                    "{what} {} has not ended {ticks} s after its deadline, and never will",
                     self.address
                 ));
             }
         }
     }
+}
 
-    fn outlasts_the_watchdog(&self, flight: u64) -> bool {
-        for _ in 0..WEDGED_AFTER_TICKS {
-            let tick_ends = Instant::now() + TICK;
-            let mut state = self.lock();
-            loop {
-                if state.begun != flight || state.flying.is_none() {
-                    return false;
-                }
-                let left = tick_ends.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    break;
-                }
-                state = wait(&self.changed, state, left);
+impl State {
+    /// The answer to a request for which flights from `joined` on end late
+    /// enough, and those from `fresh` on begin late enough.
+    fn answer_for(&self, joined: u64, fresh: u64, window: Window) -> Option<Answer> {
+        let (outcome, took) = match (&self.last_ready, &self.last) {
+            (Some((number, took)), _) if *number >= joined => (Ok(Readiness::Ready), *took),
+            // A failure counts only if this request's own time was used up.
+            (_, Some(landed)) if landed.number >= fresh && landed.window >= window => {
+                (landed.report.outcome.clone(), landed.report.took)
             }
-        }
-        true
+            _ => return None,
+        };
+        Some(Answer {
+            outcome,
+            took,
+            last_success: self.last_success,
+        })
     }
 }
 
 impl Flying {
     fn is_connecting(&self) -> bool {
         matches!(self.phase, Phase::Connecting(_))
+    }
+
+    fn is_overdue(&self) -> bool {
+        let due = if self.is_connecting() {
+            self.window.wait_for_connect()
+        } else {
+            self.window.wait_for_call()
+        };
+        Instant::now() >= due
     }
 }
 
@@ -337,3 +416,6 @@ fn wait<'a>(
         .unwrap_or_else(PoisonError::into_inner)
         .0
 }
+
+#[cfg(test)]
+mod tests;

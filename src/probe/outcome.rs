@@ -153,8 +153,8 @@ impl fmt::Display for Code {
 pub struct Report {
     /// What it ended in.
     pub outcome: Outcome,
-    /// How long the call itself took, if it came to one.
-    pub rpc: Option<Duration>,
+    /// The code and length of the call itself, if it came to one.
+    pub rpc: Option<(Code, Duration)>,
     /// How long connect and call took together.
     pub took: Duration,
 }

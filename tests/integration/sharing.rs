@@ -14,7 +14,9 @@ fn twenty_requests_at_once_are_one_probe_or_two() {
     for response in asked {
         assert_eq!(response.join().unwrap().both(), (200, "ok"));
     }
-    assert!((1..=2).contains(&driver.probes()), "{}", driver.probes());
+    driver.process.out.wait_for(0, "probe begin");
+    let probes = driver.process.out.count("probe begin");
+    assert!(probes <= 2, "{probes}");
     assert_eq!(driver.most_at_once(), 1);
 }
 
@@ -98,10 +100,11 @@ fn a_joiner_does_not_get_not_ready_from_a_flight_older_than_itself_either() {
 #[test]
 fn each_waiter_keeps_its_own_deadline() {
     let dir = Dir::new();
-    let _driver = Driver::start(&dir.socket(), &["--hang"]);
+    let driver = Driver::start(&dir.socket(), &["--hang"]);
     let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
     let timeout = Duration::from_secs(1);
     let early = sidecar.ask("/healthz");
+    driver.process.out.wait_for(0, "probe begin");
     std::thread::sleep(Duration::from_millis(500));
     // Joins a flight that fails half-way through its window.
     let late = sidecar.ask("/healthz");
@@ -135,4 +138,27 @@ fn a_fresh_flight_has_what_is_left_of_its_request_s_window() {
             "{response:?}"
         );
     }
+}
+
+#[test]
+fn a_late_joiner_of_a_failing_flight_has_all_that_is_left_of_its_own_window() {
+    // A asks, and so does B a little later; C comes when most of their time is
+    // over. Their flight hangs; the driver that is there afterwards needs more
+    // time than A and B have left, and less than C has.
+    let dir = Dir::new();
+    let frozen = Driver::start(&dir.socket(), &["--hang"]);
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=2s"]);
+    let a = sidecar.ask("/healthz");
+    frozen.process.out.wait_for(0, "probe begin");
+    std::thread::sleep(Duration::from_millis(100));
+    let b = sidecar.ask("/healthz");
+    std::thread::sleep(Duration::from_millis(1_200));
+    let c = sidecar.ask("/healthz");
+    std::fs::remove_file(dir.socket()).unwrap();
+    let _driver = Driver::start(&dir.socket(), &["--delay=600ms"]);
+    assert_eq!(a.join().unwrap().status, 500);
+    assert_eq!(b.join().unwrap().status, 500);
+    let c = c.join().unwrap();
+    assert_eq!(c.both(), (200, "ok"));
+    assert!(c.took < Duration::from_secs(2) + LATENESS, "{c:?}");
 }

@@ -3,30 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::support::sys::FrozenThread;
 use super::support::{Dir, Driver, LATENESS, Sidecar, eventually};
-
-/// A thread held still by ptrace(2), as if it had died.
-struct FrozenThread(i32);
-
-impl FrozenThread {
-    /// Must be called, and the value kept, on the thread that traces.
-    fn freeze(tid: i32) -> FrozenThread {
-        let none = std::ptr::null_mut::<libc::c_void>();
-        // SAFETY: requests without data, on a thread of a child of ours.
-        unsafe {
-            assert_eq!(libc::ptrace(libc::PTRACE_SEIZE, tid, none, none), 0);
-            assert_eq!(libc::ptrace(libc::PTRACE_INTERRUPT, tid, none, none), 0);
-        }
-        let frozen = FrozenThread(tid);
-        assert_eq!(frozen.wait(0), tid);
-        frozen
-    }
-
-    fn wait(&self, flags: i32) -> i32 {
-        // SAFETY: waitpid(2) may be given no place for the status.
-        unsafe { libc::waitpid(self.0, std::ptr::null_mut(), libc::__WALL | flags) }
-    }
-}
 
 #[test]
 fn a_wedged_grpc_ends_the_process_and_its_clients_never_wait_for_it() {
@@ -48,7 +26,7 @@ fn a_wedged_grpc_ends_the_process_and_its_clients_never_wait_for_it() {
     }
     // A traced thread must be reaped by its tracer before the process can be.
     eventually("the end of the process", || {
-        frozen.wait(libc::WNOHANG);
+        frozen.reap();
         !sidecar.process.is_running()
     });
     let ended = wedged.elapsed();
@@ -56,19 +34,19 @@ fn a_wedged_grpc_ends_the_process_and_its_clients_never_wait_for_it() {
     assert!(ended >= timeout + Duration::from_secs(10), "{ended:?}");
     assert!(ended < timeout + Duration::from_secs(12), "{ended:?}");
     let log = sidecar.log();
-    assert!(log.contains("gRPC has not ended a call to"), "{log}");
+    assert!(log.contains("a gRPC call to"), "{log}");
 }
 
 #[test]
 fn a_process_that_was_stopped_longer_than_that_goes_on() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--delay=300ms"]);
-    let mut sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    let mut sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=2s"]);
     let asked = sidecar.ask("/healthz");
     driver.process.out.wait_for(0, "probe begin");
     sidecar.process.signal(libc::SIGSTOP);
     // Longer than the deadline and the watchdog's ten seconds.
-    std::thread::sleep(Duration::from_millis(11_500));
+    std::thread::sleep(Duration::from_secs(13));
     sidecar.process.signal(libc::SIGCONT);
     asked.join().unwrap();
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
