@@ -51,9 +51,3 @@ pub fn last_words(reason: &str) {
         let _ = writeln!(file, "{}", text::one_line(reason));
     }
 }
-
-/// Ends the process now, from any thread and without running destructors or
-/// atexit handlers: they could wait for the very thing that is wedged.
-pub fn at_once(exit: Exit) -> ! {
-    signal_hook::low_level::exit(i32::from(exit.code()))
-}

@@ -22,4 +22,5 @@ pub mod server;
 pub mod sidecar;
 pub mod signal;
 pub mod socket;
+pub mod stderr;
 pub mod text;

@@ -1,17 +1,21 @@
 //! Log lines on stderr, every one in the chosen form: klog's text or the JSON of
 //! Kubernetes' component-base. The owner of the package env_logger.
 //!
-//! gRPC's C-core logs through here too, see [`init`].
+//! gRPC's C-core logs through here, too.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use env_logger::Target;
 
 use log::kv::{Key, Value, VisitSource, VisitValue};
 use log::{Level, LevelFilter, Record};
 
 use crate::clock::Utc;
-use crate::text::{json, quoted};
+use crate::stderr::Queue;
+use crate::text::{capped, json, quoted};
 
 /// `--logging-format`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,29 +32,39 @@ pub const VERBOSE: u8 = 5;
 /// The highest verbosity; all above means this. C-core logs its inside, too.
 pub const VERBOSITY_MAX: u8 = 10;
 
-/// Starts logging. Before this, and after a second call, nothing changes.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+
+/// Starts logging. A second call changes nothing.
 pub fn init(format: Format, verbosity: u8) {
     let level = match verbosity {
         0..VERBOSE => LevelFilter::Info,
         VERBOSE..VERBOSITY_MAX => LevelFilter::Debug,
         _ => LevelFilter::Trace,
     };
-    // Fails only if a logger is set already.
-    let _ = env_logger::Builder::new()
+    let mut builder = env_logger::Builder::new();
+    builder
         .filter_level(level)
         .filter_module("tiny_http", level.min(LevelFilter::Info))
         .format(move |out, record| {
             let line = line(format, SystemTime::now(), std::process::id(), record);
             out.write_all(line.as_bytes())
-        })
-        .try_init();
-    // C-core chooses what it logs by the level that is set now. But for errors,
-    // its lines are about its own inside, three and more for each probe.
-    if level < LevelFilter::Trace {
-        log::set_max_level(LevelFilter::Error);
+        });
+    if let Some(queue) =
+        Queue::start(|lines| log::warn!(lines = lines; "Log lines lost, stderr was blocked"))
+    {
+        builder.target(Target::Pipe(Box::new(queue.clone())));
+        // Fails only if it is set already.
+        let _ = QUEUE.set(queue);
     }
-    grpcio::redirect_log();
-    log::set_max_level(level);
+    // Likewise.
+    let _ = builder.try_init();
+}
+
+/// Waits until what was logged is written, or for `at_most`: for the end.
+pub fn flush(at_most: Duration) {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(at_most);
+    }
 }
 
 /// One line with its newline.
@@ -60,7 +74,8 @@ fn line(format: Format, now: SystemTime, pid: u32, record: &Record<'_>) -> Strin
     let _ = record.key_values().visit(&mut pairs);
     // klog writes the error first, wherever it was given.
     pairs.0.sort_by_key(|(key, _)| key != "err");
-    let message = record.args().to_string();
+    // A line holds what strangers wrote, C-core's messages included.
+    let message = capped(&record.args().to_string());
     let file = record.file().map_or("unknown", base_name);
     let place = record.line().unwrap_or(0);
     match format {
@@ -157,33 +172,40 @@ struct Pairs(Vec<(String, Scalar)>);
 
 impl<'kvs> VisitSource<'kvs> for Pairs {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
-        let mut scalar = OneValue(Scalar::Plain(String::new()));
+        let mut scalar = OneValue(None);
         value.visit(&mut scalar)?;
-        self.0.push((key.to_string(), scalar.0));
+        // A pair without a value is left out.
+        if let Some(scalar) = scalar.0 {
+            self.0.push((key.to_string(), scalar));
+        }
         Ok(())
     }
 }
 
-struct OneValue(Scalar);
+struct OneValue(Option<Scalar>);
 
 impl VisitValue<'_> for OneValue {
     fn visit_any(&mut self, value: Value<'_>) -> Result<(), log::kv::Error> {
-        self.0 = Scalar::Text(value.to_string());
+        self.0 = Some(Scalar::Text(capped(&value.to_string())));
+        Ok(())
+    }
+
+    fn visit_null(&mut self) -> Result<(), log::kv::Error> {
         Ok(())
     }
 
     fn visit_u64(&mut self, value: u64) -> Result<(), log::kv::Error> {
-        self.0 = Scalar::Plain(value.to_string());
+        self.0 = Some(Scalar::Plain(value.to_string()));
         Ok(())
     }
 
     fn visit_i64(&mut self, value: i64) -> Result<(), log::kv::Error> {
-        self.0 = Scalar::Plain(value.to_string());
+        self.0 = Some(Scalar::Plain(value.to_string()));
         Ok(())
     }
 
     fn visit_bool(&mut self, value: bool) -> Result<(), log::kv::Error> {
-        self.0 = Scalar::Plain(value.to_string());
+        self.0 = Some(Scalar::Plain(value.to_string()));
         Ok(())
     }
 }
@@ -191,7 +213,6 @@ impl VisitValue<'_> for OneValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn render(format: Format, level: Level, message: &str, pairs: &[(&str, Value<'_>)]) -> String {
         let now = UNIX_EPOCH + Duration::from_micros(1_795_165_932_172_896);
@@ -258,5 +279,25 @@ mod tests {
              \"msg\":\"m\",\"err\":\"x\\n\",\"up\":true}\n"
         );
         assert!(render(Format::Json, Level::Debug, "m", &[]).contains("\"v\":5"));
+    }
+
+    #[test]
+    fn a_line_is_never_long() {
+        let long = "x".repeat(100_000);
+        for format in [Format::Text, Format::Json] {
+            let line = render(
+                format,
+                Level::Error,
+                &long,
+                &[("err", Value::from(long.as_str()))],
+            );
+            assert!(line.len() < 2_500, "{}", line.len());
+        }
+    }
+
+    #[test]
+    fn a_pair_without_a_value_is_left_out() {
+        let line = render(Format::Text, Level::Info, "m", &[("none", Value::null())]);
+        assert!(line.ends_with("] \"m\"\n"), "{line}");
     }
 }

@@ -2,13 +2,16 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use csi_livenessprobe::exit::{self, Exit};
 use csi_livenessprobe::flags::{self, Command, Options};
 use csi_livenessprobe::sidecar::Sidecar;
-use csi_livenessprobe::signal::Stop;
+use csi_livenessprobe::signal::{self, Stop};
 use csi_livenessprobe::{logging, panics};
+
+/// What the last log lines get before the process ends without them.
+const LAST_LINES: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let started = SystemTime::now();
@@ -49,12 +52,14 @@ fn serve(options: &Options, started: SystemTime) -> Exit {
     let signal = stop.wait();
     log::info!(signal = signal; "Stopping");
     sidecar.stop();
-    Exit::Clean
+    logging::flush(LAST_LINES);
+    signal::exit_at_once(Exit::Clean)
 }
 
 fn fail(exit: Exit, what: &str, reason: &str) -> Exit {
-    log::error!(err = reason; "{what}");
     exit::last_words(reason);
+    log::error!(err = reason; "{what}");
+    logging::flush(LAST_LINES);
     exit
 }
 

@@ -1,4 +1,5 @@
-//! SIGTERM and SIGINT. The owner of the package signal-hook.
+//! SIGTERM and SIGINT, and the end that waits for nobody. The owner of the package
+//! signal-hook.
 //!
 //! Handlers, not the default action: PID 1, which this is in a container, has
 //! none, and the kernel drops what it does not handle (pid_namespaces(7)).
@@ -7,6 +8,8 @@ use std::io;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+use crate::exit::Exit;
 
 /// The signals that ask this process to stop.
 pub struct Stop(Signals);
@@ -29,4 +32,11 @@ impl Stop {
             _ => "SIGTERM",
         }
     }
+}
+
+/// Ends the process now, from any thread and without running destructors or
+/// atexit handlers: C-core's threads are still at work, and what is wedged would
+/// be waited for.
+pub fn exit_at_once(exit: Exit) -> ! {
+    signal_hook::low_level::exit(i32::from(exit.code()))
 }

@@ -63,10 +63,11 @@ pub fn json(text: &str) -> String {
             '\n' => line.push_str("\\n"),
             '\r' => line.push_str("\\r"),
             '\t' => line.push_str("\\t"),
-            // All of these are in the basic plane, so one unit is enough; the
-            // write cannot fail.
             c if is_unsafe(c) => {
-                let _ = write!(line, "\\u{:04x}", u32::from(c));
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    // Writing to a String cannot fail.
+                    let _ = write!(line, "\\u{unit:04x}");
+                }
             }
             c => line.push(c),
         }
@@ -84,7 +85,8 @@ fn push_escaped(line: &mut String, c: char) {
             // Writing to a String cannot fail.
             let _ = match u32::from(c) {
                 code @ 0..=0x7f => write!(line, "\\x{code:02x}"),
-                code => write!(line, "\\u{code:04x}"),
+                code @ 0x80..=0xffff => write!(line, "\\u{code:04x}"),
+                code => write!(line, "\\U{code:08x}"),
             };
         }
         c => line.push(c),
@@ -98,7 +100,7 @@ fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+            | '\u{180e}' | '\u{2060}'..='\u{206f}' | '\u{e0000}'..='\u{e007f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
 #[cfg(test)]
@@ -121,7 +123,11 @@ mod tests {
     #[test]
     fn quotes_are_go_s_and_json_s() {
         assert_eq!(quoted("a\"b\\c\n\x1b"), r#""a\"b\\c\n\x1b""#);
-        assert_eq!(json("a\"b\\c\n\x1b\u{202e}"), r#""a\"b\\c\n\u001b\u202e""#);
+        assert_eq!(
+            json("a\"b\\c\n\x1b\u{202e}\u{e0041}"),
+            r#""a\"b\\c\n\u001b\u202e\udb40\udc41""#
+        );
+        assert_eq!(quoted("\u{e0041}"), r#""\U000e0041""#);
     }
 
     #[test]

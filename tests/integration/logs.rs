@@ -1,8 +1,13 @@
 //! stderr: its two forms, its silence, and what it says when something changes.
 
+use std::io::Read as _;
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::time::Duration;
 
-use super::support::{Dir, Driver, Sidecar, h2};
+use super::support::sidecar::BINARY;
+use super::support::sys::send_signal;
+use super::support::{Dir, Driver, Sidecar, eventually, h2, http};
 
 #[test]
 fn text_lines_have_klog_s_header() {
@@ -187,4 +192,86 @@ fn the_name_is_known_within_a_second_of_the_first_healthy_answer_and_asked_no_mo
     // Two more of its periods.
     std::thread::sleep(Duration::from_millis(2_200));
     assert_eq!(driver.process.out.count("GetPluginInfo"), 1);
+}
+
+#[test]
+fn a_long_target_is_cut_in_the_log() {
+    let dir = Dir::new();
+    let sidecar = Sidecar::start(&dir.socket(), &["--v=5"]);
+    assert_eq!(sidecar.get(&format!("/{}", "x".repeat(5_000))).status, 404);
+    let line = sidecar.process.err.wait_for(0, "Request answered");
+    assert!(line.len() < 1_500, "{}", line.len());
+}
+
+#[test]
+fn a_stderr_that_nobody_reads_stops_nothing() {
+    let dir = Dir::new();
+    let mut driver = Driver::start(&dir.socket(), &[]);
+    // A pipe that is never read, and a log line for every request and probe.
+    let (_unread, stderr) = std::io::pipe().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut child = Command::new(BINARY)
+        .args([
+            &format!("--csi-address={}", dir.socket()),
+            &format!("--http-endpoint={port}"),
+            "--probe-timeout=500ms",
+            "--v=5",
+        ])
+        .stderr(stderr)
+        .spawn()
+        .unwrap();
+    eventually("the listener", || TcpStream::connect(port).is_ok());
+    // A pipe holds 64 KiB, a line has some 150 bytes.
+    for _ in 0..1_000 {
+        assert_eq!(http::get(port, "/healthz").both(), (200, "ok"));
+    }
+    driver.process.kill();
+    assert_eq!(http::get(port, "/healthz").status, 500);
+    let _driver = Driver::start(&dir.socket(), &[]);
+    assert_eq!(http::get(port, "/healthz").both(), (200, "ok"));
+    send_signal(child.id().try_into().unwrap(), libc::SIGTERM);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn lines_lost_are_counted_when_stderr_is_read_again() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let (mut read, stderr) = std::io::pipe().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut child = Command::new(BINARY)
+        .args([
+            &format!("--csi-address={}", dir.socket()),
+            &format!("--http-endpoint={port}"),
+            "--v=5",
+        ])
+        .stderr(stderr)
+        .spawn()
+        .unwrap();
+    eventually("the listener", || TcpStream::connect(port).is_ok());
+    for _ in 0..1_000 {
+        assert_eq!(http::get(port, "/healthz").status, 200);
+    }
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        read.read_to_string(&mut text).unwrap();
+        text
+    });
+    // Everything that waits is written now, and at the end at the latest.
+    send_signal(child.id().try_into().unwrap(), libc::SIGTERM);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let text = reader.join().unwrap();
+    assert!(
+        text.contains("\"Log lines lost, stderr was blocked\" lines="),
+        "{text}"
+    );
+    for line in text.lines() {
+        assert!(line.starts_with('I') || line.starts_with('W'), "{line}");
+    }
 }
