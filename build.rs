@@ -23,24 +23,44 @@ fn main() {
 /// archive has no history), else git's word, else "unknown".
 fn revision() -> String {
     println!("cargo:rerun-if-env-changed=REVISION");
-    for path in [".git/HEAD", ".git/logs/HEAD"] {
-        // A path that does not exist would make Cargo run this every time.
-        if Path::new(path).exists() {
-            println!("cargo:rerun-if-changed={path}");
-        }
-    }
+    watch_history();
     if let Ok(given) = std::env::var("REVISION")
         && !given.is_empty()
     {
         return given;
     }
-    Command::new("git")
-        .args(["rev-parse", "--short=12", "HEAD"])
-        .output()
-        .ok()
-        .filter(|output| output.status.success())
-        .and_then(|output| String::from_utf8(output.stdout).ok())
-        .map(|text| text.trim().to_owned())
-        .filter(|text| !text.is_empty())
-        .unwrap_or_else(|| "unknown".to_owned())
+    git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// Has Cargo run this again when HEAD moves: HEAD itself, the branch it names and
+/// where that is packed. A path that does not exist would make it run every time,
+/// so the branch's directory is watched, which changes with every file in it.
+fn watch_history() {
+    let Some(head) = git(&["rev-parse", "--git-path", "HEAD"]) else {
+        return;
+    };
+    let mut paths = vec![head];
+    let branch = git(&["symbolic-ref", "--quiet", "HEAD"]);
+    for name in branch.iter().map(String::as_str).chain(["packed-refs"]) {
+        paths.extend(git(&["rev-parse", "--git-path", name]));
+    }
+    for path in paths {
+        let path = Path::new(&path);
+        let watched = if path.ends_with("packed-refs") || path.ends_with("HEAD") {
+            path
+        } else {
+            path.parent().unwrap_or(path)
+        };
+        if watched.exists() {
+            println!("cargo:rerun-if-changed={}", watched.display());
+        }
+    }
+}
+
+/// What git answers, if there is a git and it has a history here.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let text = text.trim();
+    (output.status.success() && !text.is_empty()).then(|| text.to_owned())
 }

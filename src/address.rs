@@ -2,6 +2,7 @@
 //! do. Pure: nothing is opened, connected or resolved here.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// The longest path a Unix socket can have: `sun_path` is 108 bytes with the
@@ -169,23 +170,24 @@ impl ListenAddress {
         })
     }
 
-    /// The address that `--health-port` stands for: every interface.
-    ///
-    /// # Errors
-    ///
-    /// Says what a port is.
-    pub fn from_port(text: &str) -> Result<ListenAddress, String> {
-        Ok(ListenAddress {
+    /// The address that `--health-port` stands for.
+    #[must_use]
+    pub fn on_every_interface(port: u16) -> ListenAddress {
+        ListenAddress {
             host: String::new(),
-            port: port(text)?,
-        })
+            port,
+        }
     }
 
     /// Whether this asks for every interface, in any of the notations. Go's
     /// net package opens all of them dual-stack, `0.0.0.0` included.
     #[must_use]
     pub fn is_wildcard(&self) -> bool {
-        matches!(self.host.as_str(), "" | "0.0.0.0" | "::")
+        self.host.is_empty()
+            || self
+                .host
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.is_unspecified())
     }
 }
 
@@ -234,7 +236,12 @@ fn host_port(text: &str) -> Result<(&str, u16), String> {
     Ok((host, port(digits)?))
 }
 
-fn port(text: &str) -> Result<u16, String> {
+/// Parses a port.
+///
+/// # Errors
+///
+/// Says what a port is.
+pub fn port(text: &str) -> Result<u16, String> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
         // Digits alone: Rust would take "+80".
@@ -346,6 +353,7 @@ mod tests {
             (":9808", "", 9808, true),
             ("0.0.0.0:9808", "0.0.0.0", 9808, true),
             ("[::]:9808", "::", 9808, true),
+            ("[::0]:9808", "::0", 9808, true),
             ("127.0.0.1:0", "127.0.0.1", 0, false),
             ("[::1]:9808", "::1", 9808, false),
             ("localhost:9808", "localhost", 9808, false),
@@ -370,10 +378,6 @@ mod tests {
                 "{text}"
             );
         }
-        assert!(
-            ListenAddress::from_port("70000")
-                .unwrap_err()
-                .contains("65535")
-        );
+        assert!(port("70000").unwrap_err().contains("65535"));
     }
 }

@@ -8,7 +8,7 @@ mod words;
 use std::ffi::OsString;
 use std::time::Duration;
 
-use crate::address::{CsiAddress, ListenAddress};
+use crate::address::{self, CsiAddress, ListenAddress};
 use crate::duration;
 use crate::exit::Exit;
 use crate::health;
@@ -18,7 +18,7 @@ use words::Words;
 
 pub use help::{help, version};
 
-const DEFAULT_HEALTH_PORT: &str = "9808";
+const DEFAULT_HEALTH_PORT: u16 = 9808;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub struct FlagError {
 struct Raw {
     csi_address: CsiAddress,
     probe_timeout: Duration,
-    health_port: String,
+    health_port: u16,
     http_endpoint: Option<ListenAddress>,
     metrics_address: Option<ListenAddress>,
     metrics_path: String,
@@ -92,7 +92,7 @@ impl Default for Raw {
         Raw {
             csi_address: CsiAddress::Path("/run/csi/socket".into()),
             probe_timeout: Duration::from_secs(3),
-            health_port: DEFAULT_HEALTH_PORT.to_owned(),
+            health_port: DEFAULT_HEALTH_PORT,
             http_endpoint: None,
             metrics_address: None,
             metrics_path: "/metrics".to_owned(),
@@ -158,7 +158,7 @@ impl Raw {
             "--probe-timeout" => {
                 self.probe_timeout = value_of(flag, value, duration::parse_positive)?;
             }
-            "--health-port" => self.health_port = value_of(flag, value, health_port)?,
+            "--health-port" => self.health_port = value_of(flag, value, address::port)?,
             "--http-endpoint" => self.http_endpoint = value_of(flag, value, listen_address)?,
             "--metrics-address" => self.metrics_address = value_of(flag, value, listen_address)?,
             "--metrics-path" => self.metrics_path = value_of(flag, value, metrics_path)?,
@@ -190,8 +190,7 @@ impl Raw {
         let (health, metrics) = match (self.http_endpoint, self.metrics_address) {
             (Some(endpoint), _) => (endpoint, MetricsAt::WithHealth),
             (None, alone) => (
-                ListenAddress::from_port(&self.health_port)
-                    .map_err(|message| (Exit::BadFlags, message))?,
+                ListenAddress::on_every_interface(self.health_port),
                 alone.map_or(MetricsAt::Nowhere, MetricsAt::Alone),
             ),
         };
@@ -235,10 +234,6 @@ fn value_of<T>(
             };
             format!("invalid value {given:?} for {}: {reason}", flag.name)
         })
-}
-
-fn health_port(text: &str) -> Result<String, String> {
-    ListenAddress::from_port(text).map(|_| text.to_owned())
 }
 
 /// Empty means not given, as upstream.

@@ -15,8 +15,10 @@ use crate::panics;
 /// cost nothing.
 const REQUEST_STACK: usize = 128 * 1024;
 
-/// How long a listener that cannot accept is left alone.
+/// How long a listener that cannot accept is left alone, and how often that is
+/// tried in a row.
 const REOPEN_PAUSE: Duration = Duration::from_millis(100);
+const REOPEN_ATTEMPTS: u32 = 100;
 
 /// What a request is answered with.
 pub struct Reply {
@@ -75,7 +77,8 @@ impl Drop for UnderWayGuard {
     }
 }
 
-/// Serves `listener` from a thread of its own until the process ends.
+/// Serves `listener` from a thread of its own until the process ends;
+/// `beyond_repair` hears why it cannot go on.
 ///
 /// # Errors
 ///
@@ -85,31 +88,51 @@ pub fn serve(
     listener: TcpListener,
     under_way: UnderWay,
     respond: Arc<Respond>,
+    beyond_repair: impl Fn(&str) + Send + 'static,
 ) -> Result<(), String> {
     let server = open(&listener).map_err(|error| format!("cannot serve HTTP: {error}"))?;
     thread::Builder::new()
         .name(name.to_owned())
         .stack_size(REQUEST_STACK)
         .spawn(move || {
-            let mut server = server;
-            loop {
-                match server.recv() {
-                    Ok(request) => hand_over(request, under_way.enter(), &respond),
-                    // tiny_http's accept loop has ended and will not come back:
-                    // the listener gets another one.
-                    Err(error) => {
-                        log::error!(err = error.to_string(); "Cannot accept connections, trying again");
-                        thread::sleep(REOPEN_PAUSE);
-                        match open(&listener) {
-                            Ok(reopened) => server = reopened,
-                            Err(error) => log::error!(err = error; "Cannot serve HTTP, trying again"),
-                        }
-                    }
-                }
-            }
+            let ended = panics::caught(|| receive(server, &listener, &under_way, &respond));
+            beyond_repair(&ended.unwrap_or_else(|panic| panic));
         })
         .map(drop)
         .map_err(|error| format!("cannot start the thread {name:?}: {error}"))
+}
+
+/// Receives requests for ever. Comes back with the reason when it cannot.
+fn receive(
+    mut server: tiny_http::Server,
+    listener: &TcpListener,
+    under_way: &UnderWay,
+    respond: &Arc<Respond>,
+) -> String {
+    loop {
+        let error = match server.recv() {
+            Ok(request) => {
+                hand_over(request, under_way.enter(), respond);
+                continue;
+            }
+            Err(error) => error,
+        };
+        // tiny_http's accept loop has ended and will not come back, and another
+        // recv() would wait for ever: the listener gets another one.
+        log::error!(err = error.to_string(); "Cannot accept connections, trying again");
+        let mut reopened = None;
+        for _ in 0..REOPEN_ATTEMPTS {
+            thread::sleep(REOPEN_PAUSE);
+            reopened = open(listener).ok();
+            if reopened.is_some() {
+                break;
+            }
+        }
+        match reopened {
+            Some(reopened) => server = reopened,
+            None => return format!("cannot serve HTTP any more: {error}"),
+        }
+    }
 }
 
 fn open(listener: &TcpListener) -> Result<tiny_http::Server, String> {
@@ -147,8 +170,13 @@ fn answer(request: Request, arrived: Instant, respond: &Respond) {
     let reply = if has_body(&request) {
         Reply::plain(413, "a request's body is not accepted here".to_owned())
     } else {
-        panics::caught(|| respond(request.url(), arrived))
-            .unwrap_or_else(|panic| Reply::plain(500, format!("this is a bug: {panic}")))
+        panics::caught(|| respond(request.url(), arrived)).unwrap_or_else(|panic| {
+            log::error!(err = panic; "Cannot answer a request, this is a bug");
+            Reply::plain(
+                500,
+                "this sidecar has a bug; its log tells which".to_owned(),
+            )
+        })
     };
     log::debug!(
         method = request.method().to_string(), target = request.url(), status = reply.status;

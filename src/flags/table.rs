@@ -247,7 +247,8 @@ fn quantity(text: &str) -> Result<(), String> {
         && number.bytes().filter(|byte| *byte == b'.').count() <= 1;
     let is_exponent = suffix
         .strip_prefix(['e', 'E'])
-        .is_some_and(|digits| unsigned(digits.trim_start_matches(['+', '-'])).is_ok());
+        .map(|digits| digits.strip_prefix(['+', '-']).unwrap_or(digits))
+        .is_some_and(|digits| unsigned(digits).is_ok());
     let is_suffix = [
         "", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei",
     ]
