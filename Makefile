@@ -35,6 +35,8 @@ build: tools
 	@echo 'built target/release/livenessprobe'
 
 test: tools
+	@$(CARGO) fmt --version >/dev/null 2>&1 && $(CARGO) clippy --version >/dev/null 2>&1 || { \
+	  echo 'error: rustfmt or clippy is missing; run: rustup component add rustfmt clippy' >&2; exit 1; }
 	@echo '== format'
 	$(CARGO) fmt --check
 	@echo '== clippy (the first time gRPC compiles for some minutes)'

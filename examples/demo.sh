@@ -8,6 +8,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 host=127.0.0.1 port=9808
+if (exec 3<>"/dev/tcp/$host/$port") 2>/dev/null; then
+  echo "error: something listens on $host:$port already; stop it first" >&2
+  exit 1
+fi
 directory=$(mktemp -d)
 driver= sidecar=
 

@@ -20,7 +20,7 @@ fn every_form_of_a_unix_address_reaches_the_driver() {
         let sidecar = Sidecar::start(&address, &[]);
         assert_eq!(sidecar.healthz().both(), (200, "ok"), "{address}");
     }
-    assert_eq!(driver.probes(), 3);
+    driver.has_had_probes(3);
 }
 
 #[test]
@@ -55,13 +55,16 @@ fn an_abstract_address_reaches_the_driver() {
 
 #[test]
 fn tcp_addresses_reach_the_driver() {
-    let mut hosts = vec![("127.0.0.1", "127.0.0.1"), ("[::1]", "[::1]")];
+    let mut hosts = vec![("127.0.0.1", "127.0.0.1")];
+    if has_ipv6() {
+        hosts.push(("[::1]", "[::1]"));
+    }
     // A chroot or a scratch image may have no /etc/hosts.
     if ("localhost", 0).to_socket_addrs().is_ok() {
         hosts.push(("localhost", "127.0.0.1"));
     }
     for (host, listens) in hosts {
-        let port = free_port();
+        let port = free_port(listens);
         let _driver = Driver::start(&format!("{listens}:{port}"), &[]);
         for form in ["tcp://", "", "dns:///"] {
             let address = format!("{form}{host}:{port}");
@@ -73,7 +76,7 @@ fn tcp_addresses_reach_the_driver() {
 
 #[test]
 fn a_tcp_port_nobody_listens_on_is_refused() {
-    let address = format!("127.0.0.1:{}", free_port());
+    let address = format!("127.0.0.1:{}", free_port("127.0.0.1"));
     let sidecar = Sidecar::start(&address, &["--probe-timeout=300ms"]);
     let body = format!("cannot connect to {address}: connection refused");
     assert_eq!(sidecar.healthz().both(), (500, body.as_str()));
@@ -89,12 +92,17 @@ fn a_host_that_does_not_exist_is_told_of() {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
+fn free_port(host: &str) -> u16 {
+    TcpListener::bind(format!("{host}:0"))
         .unwrap()
         .local_addr()
         .unwrap()
         .port()
+}
+
+/// Not everybody's kernel has it.
+fn has_ipv6() -> bool {
+    TcpListener::bind("[::1]:0").is_ok()
 }
 
 #[test]

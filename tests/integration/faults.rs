@@ -1,10 +1,11 @@
-//! Peers that are no gRPC server, or a broken one.
+//! What goes over the driver's socket: what we send, and peers that are no gRPC
+//! server or a broken one.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use super::support::{Dir, LATENESS, Response, Sidecar, h2};
+use super::support::{Dir, Driver, LATENESS, Response, Sidecar, h2};
 
 /// Serves every connection with these bytes and keeps it open.
 fn serve_bytes(path: &str, bytes: &'static [u8]) {
@@ -108,9 +109,9 @@ fn ok_without_a_message_is_a_failed_probe_and_the_next_one_is_as_good_as_any() {
         let response = sidecar.healthz();
         assert_eq!(response.status, 500);
         assert!(
-            response.body.contains(
-                "code = Internal desc = the driver's reply to /csi.v1.Identity/Probe has no message"
-            ),
+            response
+                .body
+                .contains("code = Internal desc = gRPC panicked ("),
             "{response:?}"
         );
     }
@@ -182,5 +183,37 @@ fn a_long_error_text_is_cut() {
     assert!(
         response.body.ends_with("xxx... (3976 bytes more)"),
         "{response:?}"
+    );
+}
+
+#[test]
+fn the_call_names_localhost_and_its_timeout() {
+    let dir = Dir::new();
+    let (seen, headers) = std::sync::mpsc::channel();
+    h2::serve(dir.socket().as_ref(), move |mut call| {
+        seen.send(call.headers.clone()).unwrap();
+        let answer = h2::ok(call.stream, h2::READY);
+        call.send(&answer);
+    });
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    assert_eq!(sidecar.healthz().status, 200);
+    let headers = headers.recv().unwrap();
+    // A path there would be refused by h2, and so by tonic.
+    assert!(h2::contains(&headers, b"localhost"), "{headers:?}");
+    assert!(!h2::contains(&headers, b"csi.sock"), "{headers:?}");
+    assert!(h2::contains(&headers, b"grpc-timeout"), "{headers:?}");
+}
+
+#[test]
+fn a_driver_s_own_deadline_exceeded_is_told_in_its_words() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &["--error=4", "--message=Deadline Exceeded"]);
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    assert_eq!(
+        sidecar.healthz().both(),
+        (
+            500,
+            "rpc error: code = DeadlineExceeded desc = Deadline Exceeded"
+        )
     );
 }

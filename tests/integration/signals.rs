@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::support::process::send_signal;
 use super::support::sidecar::BINARY;
-use super::support::{Dir, Driver, PATIENCE, Sidecar, eventually, in_namespaces};
+use super::support::sys::send_signal;
+use super::support::{Dir, Driver, PATIENCE, Sidecar, in_namespaces};
 
 #[test]
 fn a_stop_signal_when_idle_ends_it_with_0() {
@@ -117,7 +117,7 @@ fn a_client_that_went_away_does_not_hold_up_a_stop() {
         client
             .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             .unwrap();
-        eventually("the probe", || driver.probes() == 1);
+        driver.has_had_probes(1);
     }
     sidecar.process.signal(libc::SIGTERM);
     assert_eq!(sidecar.process.wait().code(), Some(0));

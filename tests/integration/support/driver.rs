@@ -21,9 +21,10 @@ impl Driver {
         Driver { process }
     }
 
-    /// How many Probe calls have begun.
-    pub fn probes(&self) -> usize {
-        self.process.out.count("probe begin")
+    /// Waits until so many Probe calls have begun, and checks that no more have.
+    pub fn has_had_probes(&self, count: usize) {
+        self.process.out.wait_for_count("probe begin", count);
+        assert_eq!(self.process.out.count("probe begin"), count);
     }
 
     /// The most Probe calls that were under way at once.

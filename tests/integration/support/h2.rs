@@ -92,6 +92,8 @@ pub const READY: &[u8] = &[0x0a, 0x02, 0x08, 0x01];
 pub struct Call {
     pub socket: UnixStream,
     pub stream: u32,
+    /// The headers, as HPACK writes them.
+    pub headers: Vec<u8>,
     /// How many Probe calls came before it.
     pub number: usize,
 }
@@ -151,6 +153,7 @@ fn converse(
                     probe(Call {
                         socket: socket.try_clone()?,
                         stream,
+                        headers: block.clone(),
                         number: count.fetch_add(1, Ordering::SeqCst),
                     });
                 }

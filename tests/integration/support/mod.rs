@@ -5,6 +5,7 @@ pub mod h2;
 pub mod http;
 pub mod process;
 pub mod sidecar;
+pub mod sys;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 pub use driver::Driver;
 pub use http::Response;
 pub use sidecar::Sidecar;
+use sys::is_root;
 
 /// How long an event that must come may take on a busy machine before a test
 /// gives up on it. No test passes or fails by this but one that would hang.
@@ -84,9 +86,4 @@ pub fn in_namespaces(options: &[&str]) -> Option<Command> {
     let mut command = Command::new("unshare");
     command.args(arguments);
     Some(command)
-}
-
-pub fn is_root() -> bool {
-    // SAFETY: geteuid(2) has no preconditions and cannot fail.
-    unsafe { libc::geteuid() == 0 }
 }

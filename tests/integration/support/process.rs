@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::PATIENCE;
+use super::sys::send_signal;
 
 /// The lines of one stream so far.
 #[derive(Clone, Default)]
@@ -139,12 +140,4 @@ impl Drop for Process {
             }
         }
     }
-}
-
-/// Signals a process that a test has started.
-pub fn send_signal(pid: i32, signal: i32) {
-    // SAFETY: kill(2) has no preconditions; the pid is that of a child that has
-    // not been waited for, so it is nobody else's.
-    let result = unsafe { libc::kill(pid, signal) };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
