@@ -16,6 +16,9 @@ pub const LIVEZ: &str = "/livez";
 /// 200 only when the driver is ready.
 pub const READYZ: &str = "/readyz";
 
+/// The metrics behind the door, whatever their path is in front of it.
+const INNER_METRICS: &str = "/metrics";
+
 const MICROSECOND: Duration = Duration::from_micros(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -37,6 +40,34 @@ pub struct Question {
     pub initialising_is_healthy: bool,
     /// Whether the answer is for a person.
     pub verbose: bool,
+}
+
+impl Route {
+    /// How the door asks for this behind it, in our own words: nothing that a
+    /// client wrote goes further.
+    #[must_use]
+    pub fn target(self) -> &'static str {
+        match self {
+            Route::Health(question) => match (question.initialising_is_healthy, question.verbose) {
+                (false, false) => HEALTHZ,
+                (false, true) => "/healthz?verbose",
+                (true, false) => LIVEZ,
+                (true, true) => "/livez?verbose",
+            },
+            Route::Metrics => INNER_METRICS,
+            Route::Unknown => "/",
+        }
+    }
+
+    /// What [`Route::target`] has said.
+    #[must_use]
+    pub fn of_target(target: &str) -> Route {
+        let paths = Paths {
+            health: true,
+            metrics: Some(INNER_METRICS.to_owned()),
+        };
+        paths.route(target)
+    }
 }
 
 /// Which paths a listener serves.
@@ -195,6 +226,19 @@ mod tests {
         ];
         for (target, route) in table {
             assert_eq!(paths().route(target), route, "{target}");
+        }
+    }
+
+    #[test]
+    fn what_the_door_asks_for_is_understood_behind_it() {
+        let mut routes = vec![Route::Metrics, Route::Unknown];
+        for initialising_is_healthy in [false, true] {
+            for verbose in [false, true] {
+                routes.push(health(initialising_is_healthy, verbose));
+            }
+        }
+        for route in routes {
+            assert_eq!(Route::of_target(route.target()), route);
         }
     }
 

@@ -2,10 +2,11 @@
 //!
 //! Data flows one way: flags -> listener -> request -> probe -> outcome ->
 //! answer. [`flags`] makes the options, [`socket`] opens the listener,
-//! [`server`] takes a request, [`probe`] asks the driver, [`health`] turns the
-//! outcome into a status and a body.
+//! [`admission`] lets a request in, [`server`] gives it a thread, [`probe`] asks
+//! the driver, [`health`] turns the outcome into a status and a body.
 
 pub mod address;
+pub mod admission;
 pub mod clock;
 pub mod driver_name;
 pub mod duration;
@@ -16,6 +17,7 @@ pub mod identity;
 pub mod logging;
 pub mod metrics;
 pub mod panics;
+pub mod poll;
 pub mod probe;
 pub mod report_log;
 pub mod server;

@@ -41,10 +41,15 @@ pub fn init(format: Format, verbosity: u8) {
         VERBOSE..VERBOSITY_MAX => LevelFilter::Debug,
         _ => LevelFilter::Trace,
     };
+    // It calls the end of its accept loop, which is meant, an error.
+    let tiny_http = match level {
+        LevelFilter::Trace => LevelFilter::Trace,
+        _ => LevelFilter::Off,
+    };
     let mut builder = env_logger::Builder::new();
     builder
         .filter_level(level)
-        .filter_module("tiny_http", level.min(LevelFilter::Info))
+        .filter_module("tiny_http", tiny_http)
         .format(move |out, record| {
             let line = line(format, SystemTime::now(), std::process::id(), record);
             out.write_all(line.as_bytes())

@@ -1,24 +1,24 @@
-//! The HTTP side: one thread for each request, and the stop that lets requests
-//! under way finish. The owner of the package tiny_http.
+//! tiny_http behind the door, and one thread for each request. The owner of the
+//! package tiny_http.
+//!
+//! It only ever sees requests in the door's own words, over streams that were
+//! there when it started.
 
 use std::io;
-use std::net::TcpListener;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::os::unix::net::UnixListener;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tiny_http::{Header, Request, Response};
 
+use crate::admission::ARRIVED_HEADER;
+use crate::health::Route;
 use crate::panics;
 
 /// A request thread parses nothing and formats a page of text; untouched pages
 /// cost nothing.
-const REQUEST_STACK: usize = 128 * 1024;
-
-/// How long a listener that cannot accept is left alone, and how often that is
-/// tried in a row.
-const REOPEN_PAUSE: Duration = Duration::from_millis(100);
-const REOPEN_ATTEMPTS: u32 = 100;
+const STACK: usize = 128 * 1024;
 
 /// What a request is answered with.
 pub struct Reply {
@@ -45,120 +45,70 @@ impl Reply {
     }
 }
 
-/// Answers a request for this target that arrived at this moment.
-pub type Respond = dyn Fn(&str, Instant) -> Reply + Send + Sync;
+/// Answers a request that arrived at this moment.
+pub type Respond = dyn Fn(Route, Instant) -> Reply + Send + Sync;
 
-/// Counts the requests under way.
-#[derive(Clone, Default)]
-pub struct UnderWay(Arc<(Mutex<usize>, Condvar)>);
-
-impl UnderWay {
-    fn enter(&self) -> UnderWayGuard {
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        UnderWayGuard(self.clone())
-    }
-
-    /// Waits until no request is under way, or for `at_most`.
-    pub fn drain(&self, at_most: Duration) {
-        let (count, left) = &*self.0;
-        let count = count.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whether it timed out or not, what follows is the end.
-        drop(left.wait_timeout_while(count, at_most, |count| *count > 0));
-    }
-}
-
-struct UnderWayGuard(UnderWay);
-
-impl Drop for UnderWayGuard {
-    fn drop(&mut self) {
-        let (count, left) = &*self.0.0;
-        *count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        left.notify_all();
-    }
-}
-
-/// Serves `listener` from a thread of its own until the process ends;
-/// `beyond_repair` hears why it cannot go on.
+/// Serves the connections that wait at `listener`, from a thread of its own,
+/// until the process ends. Arrivals are counted from `origin`; `beyond_repair`
+/// hears why it cannot go on.
 ///
 /// # Errors
 ///
 /// When the thread or tiny_http cannot be started.
 pub fn serve(
-    name: &'static str,
-    listener: TcpListener,
-    under_way: UnderWay,
+    listener: UnixListener,
+    origin: Instant,
     respond: Arc<Respond>,
     beyond_repair: impl Fn(&str) + Send + 'static,
 ) -> Result<(), String> {
-    let server = open(&listener).map_err(|error| format!("cannot serve HTTP: {error}"))?;
+    let server = tiny_http::Server::from_listener(listener, None)
+        .map_err(|error| format!("cannot serve HTTP: {error}"))?;
     thread::Builder::new()
-        .name(name.to_owned())
-        .stack_size(REQUEST_STACK)
+        .name("http".to_owned())
+        .stack_size(STACK)
         .spawn(move || {
-            let ended = panics::caught(|| receive(server, &listener, &under_way, &respond));
+            let ended = panics::caught(|| receive(&server, origin, &respond));
             beyond_repair(&ended.unwrap_or_else(|panic| panic));
         })
         .map(drop)
-        .map_err(|error| format!("cannot start the thread {name:?}: {error}"))
+        .map_err(|error| format!("cannot start the thread \"http\": {error}"))
 }
 
 /// Receives requests for ever. Comes back with the reason when it cannot.
-fn receive(
-    mut server: tiny_http::Server,
-    listener: &TcpListener,
-    under_way: &UnderWay,
-    respond: &Arc<Respond>,
-) -> String {
+fn receive(server: &tiny_http::Server, origin: Instant, respond: &Arc<Respond>) -> String {
+    let mut expected_end = Some(());
     loop {
-        let error = match server.recv() {
-            Ok(request) => {
-                hand_over(request, under_way.enter(), respond);
-                continue;
+        match server.recv() {
+            Ok(request) => hand_over(request, origin, respond),
+            Err(error) => {
+                // tiny_http's accept loop ends once it has taken the private
+                // streams, because the listener is shut down; that is told once.
+                if expected_end.take().is_none() {
+                    return format!("cannot serve HTTP any more: {error}");
+                }
             }
-            Err(error) => error,
-        };
-        // tiny_http's accept loop has ended and will not come back, and another
-        // recv() would wait for ever: the listener gets another one.
-        log::error!(err = error.to_string(); "Cannot accept connections, trying again");
-        let mut reopened = None;
-        for _ in 0..REOPEN_ATTEMPTS {
-            thread::sleep(REOPEN_PAUSE);
-            reopened = open(listener).ok();
-            if reopened.is_some() {
-                break;
-            }
-        }
-        match reopened {
-            Some(reopened) => server = reopened,
-            None => return format!("cannot serve HTTP any more: {error}"),
         }
     }
 }
 
-fn open(listener: &TcpListener) -> Result<tiny_http::Server, String> {
-    let listener = listener.try_clone().map_err(|error| error.to_string())?;
-    tiny_http::Server::from_listener(listener, None).map_err(|error| error.to_string())
-}
-
 /// Gives a request its thread; where none can be had, answers it right here,
 /// slower than usual, but a healthy driver stays healthy.
-fn hand_over(request: Request, guard: UnderWayGuard, respond: &Arc<Respond>) {
-    let arrived = Instant::now();
+fn hand_over(request: Request, origin: Instant, respond: &Arc<Respond>) {
     // The closure is lost when the spawn fails; what it holds must not be.
-    let parcel = Arc::new(Mutex::new(Some((request, guard))));
+    let parcel = Arc::new(Mutex::new(Some(request)));
     let answer = {
         let parcel = Arc::clone(&parcel);
         let respond = Arc::clone(respond);
         move || {
-            let parcel = parcel.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some((request, _guard)) = parcel {
-                answer(request, arrived, &*respond);
+            let request = parcel.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(request) = request {
+                answer(request, origin, &*respond);
             }
         }
     };
     let spawned = thread::Builder::new()
         .name("request".to_owned())
-        .stack_size(REQUEST_STACK)
+        .stack_size(STACK)
         .spawn(answer.clone());
     if let Err(error) = spawned {
         log::debug!(err = error.to_string(); "Cannot start a request's thread");
@@ -166,41 +116,42 @@ fn hand_over(request: Request, guard: UnderWayGuard, respond: &Arc<Respond>) {
     }
 }
 
-fn answer(request: Request, arrived: Instant, respond: &Respond) {
-    let reply = if has_body(&request) {
-        Reply::plain(413, "a request's body is not accepted here".to_owned())
-    } else {
-        panics::caught(|| respond(request.url(), arrived)).unwrap_or_else(|panic| {
-            log::error!(err = panic; "Cannot answer a request, this is a bug");
-            Reply::plain(
-                500,
-                "this sidecar has a bug; its log tells which".to_owned(),
-            )
-        })
-    };
-    log::debug!(
-        method = request.method().to_string(), target = request.url(), status = reply.status;
-        "Request answered"
-    );
+fn answer(request: Request, origin: Instant, respond: &Respond) {
+    let arrived = arrival(&request, origin);
+    let route = Route::of_target(request.url());
+    let reply = panics::caught(|| respond(route, arrived)).unwrap_or_else(|panic| {
+        log::error!(err = panic; "Cannot answer a request, this is a bug");
+        Reply::plain(
+            500,
+            "this sidecar has a bug; its log tells which".to_owned(),
+        )
+    });
     let mut response = Response::from_string(reply.body)
         .with_status_code(reply.status)
         // Never chunked: the length is known.
         .with_chunked_threshold(usize::MAX);
-    if let Ok(header) = Header::from_bytes("Content-Type", reply.content_type) {
-        response.add_header(header);
+    for (name, value) in [
+        ("Content-Type", reply.content_type),
+        ("Server", "csi-livenessprobe"),
+    ] {
+        if let Ok(header) = Header::from_bytes(name, value) {
+            response.add_header(header);
+        }
     }
-    // A client that has gone needs no answer. tiny_http sorts a hostile TE
-    // header here and may panic.
-    let _ = panics::caught(|| request.respond(response));
+    if let Err(error) = request.respond(response) {
+        log::error!(err = error.to_string(); "Cannot answer the door, this is a bug");
+    }
 }
 
-fn has_body(request: &Request) -> bool {
-    let length = request.body_length().unwrap_or(0);
-    length > 0
-        || request
-            .headers()
-            .iter()
-            .any(|header| header.field.equiv("Transfer-Encoding"))
+/// When the request came to the door.
+fn arrival(request: &Request, origin: Instant) -> Instant {
+    request
+        .headers()
+        .iter()
+        .find(|header| header.field.equiv(ARRIVED_HEADER))
+        .and_then(|header| header.value.as_str().parse().ok())
+        .and_then(|nanoseconds| origin.checked_add(Duration::from_nanos(nanoseconds)))
+        .unwrap_or_else(Instant::now)
 }
 
 /// The reason a listener could not be opened, for people.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::address::ListenAddress;
+use crate::admission::{Door, Entrance, STREAMS, UnderWay};
 use crate::driver_name::DriverName;
 use crate::duration;
 use crate::exit::{self, Exit};
@@ -18,7 +19,7 @@ use crate::probe::{
     self, Caller, Events, Flights, Patience, Phase, ProbeError, Readiness, Report, Window,
 };
 use crate::report_log::ReportLog;
-use crate::server::{self, Reply, Respond, UnderWay};
+use crate::server::{self, Reply, Respond};
 use crate::signal;
 use crate::socket;
 
@@ -54,41 +55,22 @@ impl Sidecar {
     pub fn start(options: &Options, started: SystemTime) -> Result<Sidecar, String> {
         // Listening comes first: it is what can fail, and a port that is taken
         // must be told before anything else happens.
-        let health = open(&options.health)?;
-        let metrics_alone = match &options.metrics {
-            MetricsAt::Alone(address) => Some(open(address)?),
-            MetricsAt::Nowhere | MetricsAt::WithHealth => None,
-        };
+        let entrances = entrances(options)?;
         let site = Arc::new(Site::new(options, started)?);
+        let (listener, streams) = socket::private_listener(STREAMS)
+            .map_err(|error| format!("cannot open the way to the HTTP server: {error}"))?;
+        let origin = Instant::now();
+        server::serve(listener, origin, site.serving(), die)?;
         let under_way = UnderWay::default();
-        let metrics_path = || Some(options.metrics_path.clone());
-        if let Some(listener) = metrics_alone {
-            let paths = Paths {
-                health: false,
-                metrics: metrics_path(),
-            };
-            server::serve(
-                "metrics",
-                listener,
-                under_way.clone(),
-                site.serving(paths),
-                die,
-            )?;
-        }
-        let paths = Paths {
-            health: true,
-            metrics: match options.metrics {
-                MetricsAt::WithHealth => metrics_path(),
-                MetricsAt::Nowhere | MetricsAt::Alone(_) => None,
-            },
-        };
-        server::serve(
-            "health",
-            health,
+        Door::new(
+            entrances,
+            streams,
+            origin,
+            options.probe_timeout,
             under_way.clone(),
-            site.serving(paths),
-            die,
-        )?;
+        )
+        .map_err(|error| format!("cannot open the door: {error}"))?
+        .open(die)?;
         Ok(Sidecar {
             under_way,
             probe_timeout: options.probe_timeout,
@@ -99,6 +81,31 @@ impl Sidecar {
     pub fn stop(&self) {
         self.under_way.drain(self.probe_timeout + STOP_GRACE);
     }
+}
+
+/// Opens the listeners, each with what is served there.
+fn entrances(options: &Options) -> Result<Vec<Entrance>, String> {
+    let metrics = || Some(options.metrics_path.clone());
+    let mut entrances = vec![Entrance {
+        listener: open(&options.health)?,
+        paths: Paths {
+            health: true,
+            metrics: match options.metrics {
+                MetricsAt::WithHealth => metrics(),
+                MetricsAt::Nowhere | MetricsAt::Alone(_) => None,
+            },
+        },
+    }];
+    if let MetricsAt::Alone(address) = &options.metrics {
+        entrances.push(Entrance {
+            listener: open(address)?,
+            paths: Paths {
+                health: false,
+                metrics: metrics(),
+            },
+        });
+    }
+    Ok(entrances)
 }
 
 fn open(address: &ListenAddress) -> Result<TcpListener, String> {
@@ -152,15 +159,13 @@ impl Site {
         })
     }
 
-    fn serving(self: &Arc<Site>, paths: Paths) -> Arc<Respond> {
+    fn serving(self: &Arc<Site>) -> Arc<Respond> {
         let site = Arc::clone(self);
-        Arc::new(
-            move |target: &str, arrived: Instant| match paths.route(target) {
-                Route::Health(question) => site.health(question, arrived),
-                Route::Metrics => site.metrics(),
-                Route::Unknown => Reply::plain(404, "404 page not found".to_owned()),
-            },
-        )
+        Arc::new(move |route, arrived| match route {
+            Route::Health(question) => site.health(question, arrived),
+            Route::Metrics => site.metrics(),
+            Route::Unknown => Reply::plain(404, "404 page not found".to_owned()),
+        })
     }
 
     fn health(&self, question: Question, arrived: Instant) -> Reply {

@@ -1,13 +1,19 @@
-//! The two sockets that the standard library cannot make: a connection with a
-//! deadline that also binds on AF_UNIX, and a listener with a backlog of our
-//! own that serves IPv4 and IPv6 at once. The owner of the package socket2.
+//! The sockets that the standard library cannot make: a connection with a
+//! deadline that also binds on AF_UNIX, a listener with a backlog of our own that
+//! serves IPv4 and IPv6 at once, and one that nobody else can connect to. The
+//! owner of the package socket2.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::{
+    self,
+    net::{UnixListener, UnixStream},
+};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::address::{CsiAddress, ListenAddress};
 
@@ -104,6 +110,34 @@ pub fn listen(address: &ListenAddress) -> io::Result<TcpListener> {
 
 /// What socket(2) and bind(2) say where IPv6 is off.
 const NO_IPV6: [i32; 2] = [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL];
+
+/// A listener that has taken this many connections and takes no other: the
+/// other ends of them come with it.
+///
+/// Its name is in the abstract namespace, which needs no file (the image has no
+/// writable one), and is gone for others with shutdown(2): who connects later is
+/// refused, what is in the queue stays.
+///
+/// # Errors
+///
+/// That of bind(2), connect(2) or shutdown(2).
+pub fn private_listener(count: usize) -> io::Result<(UnixListener, Vec<UnixStream>)> {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let name = format!(
+        "csi-livenessprobe-{}-{}",
+        std::process::id(),
+        now.as_nanos()
+    );
+    let address = unix::net::SocketAddr::from_abstract_name(name)?;
+    let listener = UnixListener::bind_addr(&address)?;
+    let streams = (0..count)
+        .map(|_| UnixStream::connect_addr(&address))
+        .collect::<io::Result<_>>()?;
+    SockRef::from(&listener).shutdown(Shutdown::Both)?;
+    Ok((listener, streams))
+}
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;

@@ -1,0 +1,26 @@
+//! The door: all that strangers can do, bounded, before tiny_http hears of it.
+//!
+//! One thread accepts connections, reads each request's head within a size and a
+//! time, answers itself what a health probe never needs, and gives the rest to
+//! tiny_http as a request in our own words over a few private streams. A client
+//! can therefore neither reach tiny_http's parser nor make it start a thread.
+//!
+//! - Connections without a complete head are few, and the oldest of them gives
+//!   way to a newcomer: idle strangers never keep kubelet out.
+//! - A complete request is never evicted. It waits, as a descriptor, for a
+//!   stream, and all that wait for the same answer travel together.
+//! - Each request keeps its own deadline, whatever happens behind the door.
+//! - One answer a connection, then it is closed.
+
+mod client;
+mod door;
+mod head;
+mod limits;
+mod refusal;
+mod trip;
+mod under_way;
+
+pub use door::{Door, Entrance};
+pub use limits::STREAMS;
+pub use trip::ARRIVED_HEADER;
+pub use under_way::UnderWay;

@@ -1,0 +1,174 @@
+//! Every bound of the door, and what they come to.
+//!
+//! | what | threads | bytes at most |
+//! |---|---|---|
+//! | the door itself | 1 | its stack, 128 KiB |
+//! | connections that have sent nothing | - | 128 x about 0.1 KiB = 13 KiB |
+//! | heads that are begun | - | 16 x 8 KiB = 128 KiB |
+//! | requests waiting | - | 64 x about 0.3 KiB = 20 KiB |
+//! | tiny_http: a thread a stream, a thread a request under way, one that receives | 6 + 6 + 1 | their stacks, of which some 20 KiB each are touched |
+//! | answers on their way out | - | 8 x the longest, the metrics: tens of KiB |
+//!
+//! With main, the log's, the prober's, the watchdog's and gRPC's threads that
+//! makes at most 30 on two cores.
+
+use std::fs;
+use std::time::Duration;
+
+/// Connections that have sent nothing yet. They cost a descriptor each and no
+/// memory, and kubelet is among them for as long as its request takes to come.
+pub const SILENT: usize = 128;
+/// A silent connection gives way to a newcomer no sooner than this after it was
+/// accepted; newcomers wait in the kernel's queue until then, and their requests
+/// come meanwhile. 128 in 10 ms is 12,800 a second.
+const SILENT_TIME: Duration = Duration::from_millis(10);
+/// The same where descriptors are few, so that newcomers do not have to wait
+/// longer for there being fewer places: 6 in 2 ms is 3,000 a second.
+const SILENT_TIME_LEAST: Duration = Duration::from_millis(2);
+/// Connections that have sent a part of a head. A request as short as kubelet's
+/// comes whole, so these give way at once.
+pub const HEADS: usize = 16;
+/// The longest head, request line included: Apache's and nginx' usual bound.
+pub const HEAD_BYTES: usize = 8 * 1024;
+/// What a head may take, from accept to its last byte.
+pub const HEAD_TIME: Duration = Duration::from_secs(2);
+
+/// Complete requests that wait or are under way.
+pub const REQUESTS: usize = 64;
+/// Private streams to tiny_http: requests under way at once.
+pub const STREAMS: usize = 6;
+/// How long newcomers are left in the kernel's queue when there is no room for
+/// their requests, before they are turned away: most often there is room again.
+pub const FULL_TIME: Duration = Duration::from_millis(100);
+/// How many streams may ask the same question at once. The second one joins the
+/// first one's Probe; who comes later waits, and the next trip answers them all.
+pub const STREAMS_PER_ROUTE: usize = 2;
+/// Beyond a request's own time, until the door answers in place of what is
+/// behind it.
+pub const ANSWER_GRACE: Duration = Duration::from_millis(100);
+/// How many seconds, counted one by one, a stream may be overdue before the
+/// HTTP side is given up.
+pub const OVERDUE_TICKS: u32 = 15;
+
+/// Clients that have not taken all of their answer yet, and their time.
+pub const WRITERS: usize = 8;
+pub const WRITE_TIME: Duration = Duration::from_secs(2);
+
+/// Connections that are answered and still send: closed at once, the kernel's
+/// RST could overtake the answer.
+pub const LINGERERS: usize = 8;
+pub const LINGER_TIME: Duration = Duration::from_millis(500);
+pub const LINGER_BYTES: usize = 64 * 1024;
+
+/// Connections accepted before the others get their turn.
+pub const ACCEPT_BATCH: usize = 32;
+/// How long nothing is accepted when descriptors or memory have run out.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Descriptors kept free for probing: a connection and gRPC's epoll and eventfd,
+/// twice, for the driver's name is asked for at the same time.
+const DESCRIPTORS_FOR_PROBES: usize = 10;
+
+/// The bounds that depend on RLIMIT_NOFILE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections that have sent nothing.
+    pub silent: usize,
+    /// How long each of them keeps its place, whoever else comes.
+    pub silent_time: Duration,
+    /// Connections that have sent a part of a head.
+    pub heads: usize,
+    /// Complete requests.
+    pub requests: usize,
+    /// Clients taking their answer.
+    pub writers: usize,
+    /// Connections being closed.
+    pub lingerers: usize,
+}
+
+impl Limits {
+    /// The bounds for this process, once all that it needs is open.
+    #[must_use]
+    pub fn of_this_process() -> Limits {
+        let open = fs::read_dir("/proc/self/fd").map_or(64, Iterator::count);
+        let most = fs::read_to_string("/proc/self/limits")
+            .ok()
+            .and_then(|text| most_open_files(&text))
+            // What POSIX systems usually give.
+            .unwrap_or(1024);
+        Limits::within(most.saturating_sub(open + DESCRIPTORS_FOR_PROBES))
+    }
+
+    /// The bounds that so many descriptors allow: requests come first, the rest
+    /// gets a share.
+    fn within(descriptors: usize) -> Limits {
+        let lingerers = LINGERERS.min(descriptors / 8).max(1);
+        let writers = WRITERS.min(descriptors / 8).max(1);
+        let heads = HEADS.min(descriptors / 8).max(1);
+        let silent = SILENT.min(descriptors / 4).max(1);
+        let rest = descriptors.saturating_sub(lingerers + writers + heads + silent);
+        let share = u32::try_from(SILENT / silent).unwrap_or(u32::MAX);
+        Limits {
+            silent,
+            silent_time: (SILENT_TIME / share).max(SILENT_TIME_LEAST),
+            heads,
+            requests: REQUESTS.min(rest).max(1),
+            writers,
+            lingerers,
+        }
+    }
+}
+
+/// The soft limit in /proc/PID/limits (proc(5)).
+fn most_open_files(text: &str) -> Option<usize> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    match line.split_whitespace().next()? {
+        "unlimited" => Some(usize::MAX),
+        number => number.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_usual_limit_gives_all_that_is_wanted() {
+        let all = Limits {
+            silent: SILENT,
+            silent_time: SILENT_TIME,
+            heads: HEADS,
+            requests: REQUESTS,
+            writers: WRITERS,
+            lingerers: LINGERERS,
+        };
+        assert_eq!(Limits::within(1024 - 40), all);
+        assert_eq!(Limits::within(usize::MAX), all);
+    }
+
+    #[test]
+    fn a_low_limit_is_shared_out_and_never_exceeded() {
+        for descriptors in 0..300 {
+            let limits = Limits::within(descriptors);
+            let closing = limits.writers + limits.lingerers;
+            let sum = limits.silent + limits.heads + limits.requests + closing;
+            assert!(sum <= descriptors.max(5), "{descriptors}: {limits:?}");
+        }
+    }
+
+    #[test]
+    fn the_limit_is_read_as_proc_writes_it() {
+        let text = "Limit                     Soft Limit           Hard Limit           Units\n\
+                    Max processes             95612                95612                processes\n\
+                    Max open files            64                   4096                 files\n";
+        assert_eq!(most_open_files(text), Some(64));
+        assert_eq!(
+            most_open_files("Max open files  unlimited unlimited"),
+            Some(usize::MAX)
+        );
+        assert_eq!(most_open_files(""), None);
+        assert!(most_open_files(&fs::read_to_string("/proc/self/limits").unwrap()).is_some());
+    }
+}
