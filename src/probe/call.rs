@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use grpcio::{
-    CallOption, Channel, ChannelBuilder, Client, CompressionAlgorithms, EnvBuilder, Environment,
-    Error, Method,
+    CallOption, Channel, ChannelBuilder, Client, ClientUnaryReceiver, CompressionAlgorithms,
+    EnvBuilder, Environment, Error, Method,
 };
 
-use super::Window;
 use super::outcome::{CallError, Code};
+use super::{Window, bounded};
 use crate::address::CsiAddress;
 use crate::duration;
 use crate::panics;
@@ -39,6 +39,10 @@ pub fn log_through_us(everything: bool) {
 /// gRPC's threads, started once and shared by all calls.
 pub struct Caller {
     environment: Arc<Environment>,
+    /// Never called. While there is a channel, C-core keeps its event engine;
+    /// without one it ends those threads with each call and starts them with the
+    /// next, and the call for which none can be started never ends.
+    _standing: Channel,
 }
 
 impl Caller {
@@ -50,8 +54,12 @@ impl Caller {
     pub fn new() -> Result<Caller, String> {
         // One queue: grpcio's default is one, with a thread, per core.
         panics::caught(|| EnvBuilder::new().cq_count(1).name_prefix("grpc").build())
-            .map(|environment| Caller {
-                environment: Arc::new(environment),
+            .map(|environment| {
+                let environment = Arc::new(environment);
+                Caller {
+                    _standing: Channel::lame(Arc::clone(&environment), "standing"),
+                    environment,
+                }
             })
             .map_err(|message| format!("gRPC cannot start its threads: {message}"))
     }
@@ -74,10 +82,16 @@ impl Caller {
         // grpcio panics on a reply of status OK without a message.
         let result = panics::caught(|| {
             let client = Client::new(self.channel(socket, address));
-            client.unary_call(method, request, CallOption::default().timeout(timeout))
+            let options = CallOption::default().timeout(timeout);
+            let call = client.unary_call_async(method, request, options)?;
+            bounded::wait(call, ClientUnaryReceiver::cancel).transpose()
         });
         match result {
-            Ok(Ok(reply)) => Ok(reply),
+            Ok(Ok(Some(reply))) => Ok(reply),
+            Ok(Ok(None)) => Err(CallError::new(
+                Code::RESOURCE_EXHAUSTED,
+                &format!("the driver's reply to {} is far too large", method.name),
+            )),
             Ok(Err(Error::RpcFailure(status))) => {
                 let code = Code(status.code().into());
                 // A driver may relay the very same words from somewhere else.

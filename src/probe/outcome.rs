@@ -101,6 +101,8 @@ impl Code {
     pub const OK: Code = Code(0);
     /// The deadline passed.
     pub const DEADLINE_EXCEEDED: Code = Code(4);
+    /// There is not enough of something, here for a reply.
+    pub const RESOURCE_EXHAUSTED: Code = Code(8);
     /// Something inside is broken.
     pub const INTERNAL: Code = Code(13);
     /// The service cannot be reached.
