@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test build tools fmt clean
+.PHONY: help run test hostile build tools fmt clean
 
 CARGO ?= cargo
 
@@ -21,6 +21,7 @@ endif
 help:
 	@echo 'make run     build, start an example driver and the sidecar, show its answers'
 	@echo 'make test    check the format, lint, and run all tests'
+	@echo 'make hostile the hostile and the faulty-driver suite at full size'
 	@echo 'make build   build target/release/livenessprobe'
 	@echo 'make fmt     format the source'
 	@echo 'make clean   remove what was built'
@@ -43,6 +44,10 @@ test: tools
 	$(CARGO) clippy --release --locked --all-targets -- --deny warnings
 	@echo '== tests'
 	$(CARGO) test --release --locked --all-targets
+
+hostile: tools
+	HOSTILE_FULL=1 $(CARGO) test --release --locked --test integration -- \
+	  hostile faulty_driver --show-output
 
 fmt:
 	$(CARGO) fmt

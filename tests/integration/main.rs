@@ -13,6 +13,8 @@ mod support;
 mod addresses;
 mod command_line;
 mod faults;
+mod faulty_driver;
+mod hostile;
 mod http;
 mod logs;
 mod metrics;

@@ -9,8 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
+pub const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
 
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
@@ -53,6 +56,25 @@ fn push_length(block: &mut Vec<u8>, length: usize) {
         rest /= 128;
     }
     block.push(u8::try_from(rest).unwrap());
+}
+
+/// A header block of any length, in as many frames as it takes.
+pub fn headers(flags: u8, stream: u32, block: &[u8]) -> Vec<u8> {
+    // What a peer takes unless it says otherwise (section 6.5.2).
+    let mut parts = block.chunks(16_384).peekable();
+    let mut kind = HEADERS;
+    let mut flags = flags;
+    let mut frames = Vec::new();
+    while let Some(part) = parts.next() {
+        let last = if parts.peek().is_none() {
+            END_HEADERS
+        } else {
+            0
+        };
+        frames.extend(frame(kind, flags | last, stream, part));
+        (kind, flags) = (CONTINUATION, 0);
+    }
+    frames
 }
 
 /// The headers that begin a gRPC answer.
@@ -115,16 +137,19 @@ pub fn serve(path: &Path, probe: impl Fn(Call) + Send + Sync + 'static) -> UnixL
     std::thread::spawn(move || {
         for socket in accepting.incoming().map_while(Result::ok) {
             let (probe, count) = (Arc::clone(&probe), Arc::clone(&count));
-            std::thread::spawn(move || {
-                let _ = converse(socket, &*probe, &count);
-            });
+            std::thread::spawn(move || converse(socket, &*probe, &count));
         }
     });
     listener
 }
 
-/// Reads frames until the client goes.
-fn converse(
+/// Serves one connection until the client goes.
+pub fn converse(socket: UnixStream, probe: &(dyn Fn(Call) + Send + Sync), count: &AtomicUsize) {
+    // It goes with an error or without one.
+    let _ = read_frames(socket, probe, count);
+}
+
+fn read_frames(
     mut socket: UnixStream,
     probe: &(dyn Fn(Call) + Send + Sync),
     count: &AtomicUsize,

@@ -5,6 +5,7 @@ pub mod h2;
 pub mod http;
 pub mod process;
 pub mod sidecar;
+pub mod siege;
 pub mod sys;
 
 use std::path::{Path, PathBuf};

@@ -64,6 +64,24 @@ impl Sidecar {
             .collect()
     }
 
+    /// What the kernel says of the process: `VmRSS` in KiB, `Threads`.
+    pub fn status(&self, field: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.process.pid());
+        let text = std::fs::read_to_string(path).expect("the sidecar is alive");
+        text.lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+            .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+            .unwrap_or_else(|| panic!("no {field} in {text}"))
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.process.pid());
+        std::fs::read_dir(path)
+            .expect("the sidecar is alive")
+            .count()
+    }
+
     /// The whole of stderr so far.
     pub fn log(&self) -> String {
         self.process.err.all().join("\n")

@@ -52,3 +52,17 @@ impl FrozenThread {
         unsafe { libc::waitpid(self.0, std::ptr::null_mut(), libc::__WALL | flags) }
     }
 }
+
+/// Lets this process have as many descriptors as it may.
+pub fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both calls get a pointer to a rlimit that lives on this stack.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
+        limit.rlim_cur = limit.rlim_max;
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
+    }
+}

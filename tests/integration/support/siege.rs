@@ -1,0 +1,125 @@
+//! A siege: a stranger does his worst, and a well-behaved client asks ten times a
+//! second all the while. Every one of its requests must be answered, in time,
+//! within bounds of memory and threads, and afterwards all is as it was before.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::http;
+use super::{Response, Sidecar, eventually};
+
+/// Resident memory during a siege, in KiB.
+const MEMORY: u64 = 8 * 1024;
+/// Threads during a siege.
+const THREADS: u64 = 32;
+/// Resident memory that may stay behind, in KiB.
+const LEFT_BEHIND: u64 = 512;
+/// Between two requests of the well-behaved client.
+const PACE: Duration = Duration::from_millis(100);
+
+/// One siege at a time: each is to have the machine for itself.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// Whether the suites run at their full size (`make hostile`).
+pub fn is_full() -> bool {
+    std::env::var_os("HOSTILE_FULL").is_some()
+}
+
+/// How long strangers hold on to what they have.
+pub fn hold() -> Duration {
+    Duration::from_secs(if is_full() { 15 } else { 3 })
+}
+
+/// Lays siege to a sidecar whose driver is healthy. `within` is what the
+/// well-behaved client's answers may take.
+pub fn lay(sidecar: &Sidecar, within: Duration, attack: impl FnOnce()) {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    for _ in 0..1_000 {
+        // A slow driver's probes are warmed up by fewer.
+        let response = sidecar.healthz();
+        assert_eq!(response.both(), (200, "ok"));
+        if response.took > Duration::from_millis(500) {
+            break;
+        }
+    }
+    sidecar.get("/metrics");
+    let before = settled(sidecar);
+    let is_over = AtomicBool::new(false);
+    let (memory, threads) = (AtomicU64::new(0), AtomicU64::new(0));
+    let answers: Vec<Response> = std::thread::scope(|scope| {
+        let well_behaved = scope.spawn(|| ask_steadily(sidecar, &is_over));
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                memory.fetch_max(sidecar.status("VmRSS"), Ordering::Relaxed);
+                threads.fetch_max(sidecar.status("Threads"), Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        attack();
+        is_over.store(true, Ordering::Relaxed);
+        well_behaved.join().unwrap()
+    });
+    for answer in &answers {
+        assert_eq!(answer.both(), (200, "ok"), "{answer:?}");
+        assert!(answer.took < within, "{answer:?}");
+    }
+    assert!(!answers.is_empty());
+    let (memory, threads) = (memory.into_inner(), threads.into_inner());
+    assert!(memory <= MEMORY, "{memory} KiB resident");
+    assert!(threads <= THREADS, "{threads} threads");
+    // tiny_http's spare threads of the start may have ended meanwhile.
+    let (descriptors, threads_before) = before.0;
+    eventually("descriptors and threads back to where they were", || {
+        sidecar.descriptors() == descriptors && sidecar.status("Threads") <= threads_before
+    });
+    let after = sidecar.status("VmRSS");
+    assert!(
+        after <= before.1 + LEFT_BEHIND,
+        "{} KiB, then {after}",
+        before.1
+    );
+    let longest = answers
+        .iter()
+        .map(|answer| answer.took)
+        .max()
+        .unwrap_or_default();
+    println!(
+        "{} answers, the slowest after {longest:?}; {memory} KiB and {threads} threads at most; \
+         {} KiB before, {after} after",
+        answers.len(),
+        before.1
+    );
+}
+
+/// Descriptors and threads, and resident memory, once nothing changes.
+fn settled(sidecar: &Sidecar) -> ((usize, u64), u64) {
+    let mut last = (0, 0);
+    let mut since = Instant::now();
+    eventually("a settled sidecar", || {
+        let now = (sidecar.descriptors(), sidecar.status("Threads"));
+        if now != last {
+            last = now;
+            since = Instant::now();
+        }
+        since.elapsed() > Duration::from_millis(200)
+    });
+    (last, sidecar.status("VmRSS"))
+}
+
+/// Asks at a steady pace, each time from a thread of its own: a slow answer does
+/// not hold up the next question.
+fn ask_steadily(sidecar: &Sidecar, is_over: &AtomicBool) -> Vec<Response> {
+    let mut asked = Vec::new();
+    let mut next = Instant::now();
+    while !is_over.load(Ordering::Relaxed) {
+        let address = sidecar.address;
+        asked.push(std::thread::spawn(move || http::get(address, "/healthz")));
+        next += PACE;
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    asked
+        .into_iter()
+        .map(|asked| asked.join().expect("an answer to the well-behaved client"))
+        .collect()
+}
