@@ -20,7 +20,7 @@ mod refusal;
 mod trip;
 mod under_way;
 
-pub use door::{Door, Entrance};
+pub use door::{Door, Entrance, Late};
 pub use limits::STREAMS;
 pub use trip::ARRIVED_HEADER;
 pub use under_way::UnderWay;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::address::ListenAddress;
-use crate::admission::{Door, Entrance, STREAMS, UnderWay};
+use crate::admission::{Door, Entrance, Late, STREAMS, UnderWay};
 use crate::driver_name::DriverName;
 use crate::duration;
 use crate::exit::{self, Exit};
@@ -67,6 +67,7 @@ impl Sidecar {
             streams,
             origin,
             options.probe_timeout,
+            site.late(),
             under_way.clone(),
         )
         .map_err(|error| format!("cannot open the door: {error}"))?
@@ -165,6 +166,21 @@ impl Site {
             Route::Health(question) => site.health(question, arrived),
             Route::Metrics => site.metrics(),
             Route::Unknown => Reply::plain(404, "404 page not found".to_owned()),
+        })
+    }
+
+    fn late(self: &Arc<Site>) -> Box<Late> {
+        let site = Arc::clone(self);
+        Box::new(move |route, arrived, must| match route {
+            Route::Health(question) => {
+                let window = Window::new(arrived, site.probe_timeout);
+                let error = site.flights.so_far(window, must)?;
+                Some(health::answer(question, &Err(error)))
+            }
+            // Neither waits for anything but its turn.
+            Route::Metrics | Route::Unknown => {
+                must.then(|| (503, "too many requests are waiting".to_owned()))
+            }
         })
     }
 

@@ -74,13 +74,28 @@ pub struct Asking {
     pub socket: TcpStream,
     pub route: Route,
     pub arrived: Instant,
-    pub deadline: Instant,
+    /// When the door may answer in place of what is behind it, and when it must.
+    pub deadlines: [Instant; 2],
     pub is_head: bool,
     /// Whether it may send more, and so must not be closed abruptly.
     pub lingers: bool,
     /// Method and target, where they are logged.
     pub label: Option<(String, String)>,
     pub guard: Guard,
+}
+
+impl Asking {
+    /// When it is to be looked after next.
+    pub fn deadline(&self) -> Instant {
+        self.deadlines[0]
+    }
+
+    /// Whether this is the last time; if not, there is another.
+    pub fn is_last_deadline(&mut self) -> bool {
+        let is_last = self.deadlines[0] == self.deadlines[1];
+        self.deadlines[0] = self.deadlines[1];
+        is_last
+    }
 }
 
 /// A client that has not taken all of its answer yet.

@@ -13,15 +13,15 @@ use std::time::{Duration, Instant};
 use super::client::{Asking, Lingering, Read, Reading, Writing, Written};
 use super::head::{self, Refusal, Request};
 use super::limits::{
-    ACCEPT_BATCH, ACCEPT_PAUSE, ANSWER_GRACE, FULL_TIME, Limits, OVERDUE_TICKS, STREAMS_PER_ROUTE,
+    ACCEPT_BATCH, ACCEPT_PAUSE, FULL_TIME, Limits, OVERDUE_TICKS, STREAMS_PER_ROUTE,
 };
 use super::refusal::Canned;
 use super::trip::{Reply, Stream, Trip};
 use super::under_way::UnderWay;
-use crate::duration;
 use crate::health::{Paths, Route};
 use crate::panics;
 use crate::poll::{Interest, Round};
+use crate::probe::Window;
 use crate::report_log::ReportLog;
 use crate::text;
 
@@ -36,6 +36,10 @@ pub struct Entrance {
     pub paths: Paths,
 }
 
+/// What to answer in place of what is behind the door: to this question, that
+/// arrived then, and whether it must be answered now.
+pub type Late = dyn Fn(Route, Instant, bool) -> Option<(u16, String)> + Send;
+
 /// The door, see `admission`.
 pub struct Door {
     entrances: Vec<Entrance>,
@@ -43,10 +47,9 @@ pub struct Door {
     limits: Limits,
     /// What arrivals are counted from on the way to tiny_http.
     origin: Instant,
-    /// How long a client waits at most.
-    patience: Duration,
-    /// Its answer then.
-    no_answer: Canned,
+    /// A probe's timeout.
+    timeout: Duration,
+    late: Box<Late>,
     under_way: UnderWay,
     /// Connections that have sent nothing; oldest first, as all of these.
     silent: VecDeque<Reading>,
@@ -86,6 +89,7 @@ impl Door {
         streams: Vec<UnixStream>,
         origin: Instant,
         timeout: Duration,
+        late: Box<Late>,
         under_way: UnderWay,
     ) -> io::Result<Door> {
         for entrance in &entrances {
@@ -94,18 +98,13 @@ impl Door {
         for stream in &streams {
             stream.set_nonblocking(true)?;
         }
-        let no_answer = format!(
-            "rpc error: code = DeadlineExceeded desc = context deadline exceeded: no probe of the \
-             driver ended within {}",
-            duration::format(timeout)
-        );
         Ok(Door {
             entrances,
             streams: streams.into_iter().map(Stream::new).collect(),
             limits: Limits::of_this_process(),
             origin,
-            patience: timeout.saturating_add(ANSWER_GRACE),
-            no_answer: Canned::new(500, &no_answer),
+            timeout,
+            late,
             under_way,
             silent: VecDeque::new(),
             heads: VecDeque::new(),
@@ -251,10 +250,10 @@ impl Door {
             .filter_map(|stream| stream.trip.as_ref());
         trips
             .flat_map(|trip| {
-                let clients = trip.clients.iter().map(|client| client.deadline);
+                let clients = trip.clients.iter().map(Asking::deadline);
                 clients.chain([trip.deadline])
             })
-            .chain(self.waiting.front().map(|client| client.deadline))
+            .chain(self.waiting.iter().map(Asking::deadline))
             .chain(self.silent.front().map(|reading| reading.deadline))
             .chain(self.heads.front().map(|reading| reading.deadline))
             .chain(self.writers.front().map(|writing| writing.deadline))
@@ -389,7 +388,7 @@ impl Door {
             socket: reading.socket,
             route,
             arrived: now,
-            deadline: now + self.patience,
+            deadlines: Window::new(now, self.timeout).overdue(),
             is_head: request.is_head,
             lingers: request.has_more,
             label,
@@ -477,23 +476,23 @@ impl Door {
         self.writers.retain(|writing| writing.deadline > now);
         self.lingerers.retain(|lingering| lingering.deadline > now);
         let mut late = Vec::new();
-        while let Some(client) = self.waiting.pop_front_if(|client| client.deadline <= now) {
-            late.push(client);
-        }
-        for trip in self
-            .streams
-            .iter_mut()
-            .filter_map(|stream| stream.trip.as_mut())
-        {
-            late.extend(trip.clients.extract_if(.., |client| client.deadline <= now));
-            if trip.tick(now) > OVERDUE_TICKS {
+        let mut waiting: Vec<Asking> = std::mem::take(&mut self.waiting).into();
+        self.take_late(&mut waiting, &mut late, now);
+        self.waiting = waiting.into();
+        for at in 0..self.streams.len() {
+            let Some(mut trip) = self.streams[at].trip.take() else {
+                continue;
+            };
+            self.take_late(&mut trip.clients, &mut late, now);
+            let ticks = trip.tick(now);
+            self.streams[at].trip = Some(trip);
+            if ticks > OVERDUE_TICKS {
                 return Err(io::Error::other(
                     "requests are not answered behind the door",
                 ));
             }
         }
-        let canned = self.no_answer.clone();
-        for client in late {
+        for (client, canned) in late {
             let bytes = if client.is_head {
                 &canned.head
             } else {
@@ -502,6 +501,23 @@ impl Door {
             self.answer(client, canned.status, bytes, now);
         }
         Ok(())
+    }
+
+    /// Takes out the clients that must be answered now, each with its answer.
+    fn take_late(&self, clients: &mut Vec<Asking>, late: &mut Vec<(Asking, Canned)>, now: Instant) {
+        let mut answers = VecDeque::new();
+        let taken = clients.extract_if(.., |client| {
+            if client.deadline() > now {
+                return false;
+            }
+            let must = client.is_last_deadline();
+            let answer = (self.late)(client.route, client.arrived, must);
+            let is_answered = answer.is_some();
+            answers.extend(answer.map(|(status, body)| Canned::new(status, &body)));
+            is_answered
+        });
+        let taken: Vec<Asking> = taken.collect();
+        late.extend(taken.into_iter().zip(answers));
     }
 
     /// Ends a connection without a complete head. Its last byte may have come

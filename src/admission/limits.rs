@@ -40,12 +40,10 @@ pub const STREAMS: usize = 6;
 /// How long newcomers are left in the kernel's queue when there is no room for
 /// their requests, before they are turned away: most often there is room again.
 pub const FULL_TIME: Duration = Duration::from_millis(100);
-/// How many streams may ask the same question at once. The second one joins the
-/// first one's Probe; who comes later waits, and the next trip answers them all.
-pub const STREAMS_PER_ROUTE: usize = 2;
-/// Beyond a request's own time, until the door answers in place of what is
-/// behind it.
-pub const ANSWER_GRACE: Duration = Duration::from_millis(100);
+/// How many streams may ask the same question at once, so that the others stay
+/// free for other questions. Who comes later waits for one of these, and travels
+/// with all who wait for the same.
+pub const STREAMS_PER_ROUTE: usize = 4;
 /// How many seconds, counted one by one, a stream may be overdue before the
 /// HTTP side is given up.
 pub const OVERDUE_TICKS: u32 = 15;

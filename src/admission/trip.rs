@@ -58,7 +58,7 @@ impl Stream {
             .unwrap_or(origin);
         let deadline = clients
             .iter()
-            .map(|client| client.deadline)
+            .map(|client| client.deadlines[1])
             .max()
             .unwrap_or(origin);
         let arrived = newest.saturating_duration_since(origin).as_nanos();

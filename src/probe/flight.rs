@@ -158,6 +158,16 @@ impl Flights {
     pub fn ask(&self, window: Window) -> Answer {
         self.shared.ask(window)
     }
+
+    /// What there is to tell, without waiting, to somebody whose window closes:
+    /// while the probe is connecting, so that the cause comes before the
+    /// deadline, and `at_the_end` in any case.
+    #[must_use]
+    pub fn so_far(&self, window: Window, at_the_end: bool) -> Option<ProbeError> {
+        let state = self.shared.lock();
+        let is_calling = matches!(&state.flying, Some(flying) if !flying.is_connecting());
+        (at_the_end || !is_calling).then(|| self.shared.error_so_far(&state, window))
+    }
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
@@ -210,31 +220,33 @@ impl Shared {
 
     /// The window has closed: answers with what is known of the flight so far.
     fn give_up(&self, state: &mut State, window: Window) -> Answer {
-        let connect_error = |cause: &str| {
-            ProbeError::Connect(ConnectError {
-                address: self.address.to_string(),
-                cause: cause.to_owned(),
-                passing: true,
-            })
-        };
-        let error = match &state.flying {
-            Some(flying) => match &flying.phase {
-                Phase::Connecting(Some(error)) => ProbeError::Connect(error.clone()),
-                Phase::Connecting(None) => connect_error("timed out"),
-                Phase::Calling => ProbeError::Call(no_answer(PROBE.name, &self.address, window)),
-            },
-            None => connect_error("too little was left of the time for another attempt"),
-        };
         if state.flying.as_ref().is_some_and(Flying::is_overdue) {
             state.overdue = Some(state.begun);
             self.overdue.notify_one();
         }
         let since = state.flying.as_ref().map(|flying| flying.since);
         Answer {
-            outcome: Err(error),
+            outcome: Err(self.error_so_far(state, window)),
             took: since.map_or(window.timeout(), |since| since.elapsed()),
             last_success: state.last_success,
         }
+    }
+
+    /// What there is to tell of a probe that has not ended.
+    fn error_so_far(&self, state: &State, window: Window) -> ProbeError {
+        let cause = match state.flying.as_ref().map(|flying| &flying.phase) {
+            Some(Phase::Calling) => {
+                return ProbeError::Call(no_answer(PROBE.name, &self.address, window));
+            }
+            Some(Phase::Connecting(Some(error))) => return ProbeError::Connect(error.clone()),
+            Some(Phase::Connecting(None)) => "timed out",
+            None => "too little was left of the time for another attempt",
+        };
+        ProbeError::Connect(ConnectError {
+            address: self.address.to_string(),
+            cause: cause.to_owned(),
+            passing: true,
+        })
     }
 
     /// The flights' thread: makes each flight that is wanted, for ever.

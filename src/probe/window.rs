@@ -48,6 +48,17 @@ impl Window {
         self.connect_by
     }
 
+    /// When somebody who watches over a waiter answers in its place, if the probe
+    /// is still connecting and if it is not: a little after the waiter would.
+    #[must_use]
+    pub fn overdue(&self) -> [Instant; 2] {
+        let margin = self.answer_by - self.connect_by;
+        [
+            self.connect_by + margin * 3 / 4,
+            self.wait_for_call() + GRACE,
+        ]
+    }
+
     /// The whole of it, from arrival to deadline.
     #[must_use]
     pub fn timeout(&self) -> Duration {
@@ -57,7 +68,7 @@ impl Window {
     /// Until when someone waits who sees the probe still connecting.
     #[must_use]
     pub(super) fn wait_for_connect(&self) -> Instant {
-        self.connect_by + GRACE.min(self.answer_by - self.connect_by)
+        self.connect_by + (self.answer_by - self.connect_by) / 2
     }
 
     /// Until when someone waits who sees the call under way.
@@ -77,7 +88,9 @@ mod tests {
         let window = Window::new(now, Duration::from_secs(3));
         assert_eq!(window.answer_by() - now, Duration::from_secs(3));
         assert_eq!(window.connect_by() - now, Duration::from_millis(2900));
-        assert!(window.wait_for_connect() < window.answer_by());
+        assert!(window.wait_for_connect() < window.overdue()[0]);
+        assert!(window.overdue()[0] < window.answer_by());
+        assert!(window.wait_for_call() < window.overdue()[1]);
         let short = Window::new(now, Duration::from_millis(100));
         assert_eq!(short.connect_by() - now, Duration::from_millis(75));
     }

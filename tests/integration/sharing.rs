@@ -162,3 +162,47 @@ fn a_late_joiner_of_a_failing_flight_has_all_that_is_left_of_its_own_window() {
     assert_eq!(c.both(), (200, "ok"));
     assert!(c.took < Duration::from_secs(2) + LATENESS, "{c:?}");
 }
+
+#[test]
+fn each_of_a_crowd_hears_the_cause_before_its_own_deadline() {
+    // Far more than travel at once, spread over the time that they have.
+    let dir = Dir::new();
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
+    let asked: Vec<_> = (0..30)
+        .map(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            sidecar.ask("/healthz")
+        })
+        .collect();
+    for response in asked {
+        let response = response.join().unwrap();
+        assert_eq!(response.status, 500);
+        assert!(
+            response.body.contains("no such file or directory"),
+            "{response:?}"
+        );
+        assert!(response.took >= Duration::from_millis(900), "{response:?}");
+        assert!(response.took < Duration::from_secs(1), "{response:?}");
+    }
+}
+
+#[test]
+fn each_of_a_crowd_keeps_its_deadline_before_a_driver_that_hangs() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &["--hang"]);
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
+    let asked: Vec<_> = (0..30)
+        .map(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            sidecar.ask("/healthz")
+        })
+        .collect();
+    for response in asked {
+        let response = response.join().unwrap();
+        assert_eq!(response.status, 500);
+        assert!(response.body.contains("DeadlineExceeded"), "{response:?}");
+        let took = response.took;
+        assert!(took >= Duration::from_millis(900), "{response:?}");
+        assert!(took < Duration::from_secs(1) + LATENESS, "{response:?}");
+    }
+}
