@@ -1,0 +1,382 @@
+//! What each of the door's sockets gets in its turn.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Door, Numbers, is_shortage};
+use crate::admission::client::{Asking, Read, Reading, Writing, Written};
+use crate::admission::head::{self, Refusal, Request};
+use crate::admission::limits::{ACCEPT_BATCH, ACCEPT_PAUSE, OVERDUE_TICKS, STREAMS_PER_ROUTE};
+use crate::admission::refusal::Canned;
+use crate::admission::trip::{Reply, Trip};
+use crate::health::Route;
+use crate::poll::Round;
+use crate::probe::Window;
+use crate::text;
+
+impl Door {
+    /// What a round has brought. Those who hang up make room first, answers go
+    /// out before anything new comes in, and heads that are complete by now are
+    /// read before a newcomer could push them out.
+    pub(super) fn take_turns(&mut self, round: &Round, numbers: &Numbers) -> io::Result<()> {
+        let now = Instant::now();
+        self.drop_the_gone(round, numbers);
+        self.return_trips(round, numbers, now)?;
+        self.read_heads(round, numbers, now);
+        self.write_and_linger(round, numbers, now);
+        self.expire(now)?;
+        for entrance in 0..numbers.entrances.len() {
+            if round.is_ready(numbers.entrances.start + entrance) {
+                self.accept(entrance, now)?;
+            }
+        }
+        self.depart()?;
+        self.full_since = if self.is_without_room() {
+            self.full_since.or(Some(now))
+        } else {
+            None
+        };
+        Ok(())
+    }
+
+    /// Forgets the clients that have closed both directions or were reset.
+    fn drop_the_gone(&mut self, round: &Round, numbers: &Numbers) {
+        let mut number = numbers.travelling.clone();
+        for stream in &mut self.streams {
+            if let Some(trip) = &mut stream.trip {
+                trip.clients
+                    .retain(|_| !number.next().is_some_and(|number| round.is_ready(number)));
+            }
+        }
+        let mut number = numbers.waiting.clone();
+        self.waiting
+            .retain(|_| !number.next().is_some_and(|number| round.is_ready(number)));
+    }
+
+    /// Takes the answers that have come back.
+    fn return_trips(&mut self, round: &Round, numbers: &Numbers, now: Instant) -> io::Result<()> {
+        for at in 0..numbers.streams.len() {
+            if round.is_ready(numbers.streams.start + at)
+                && let Some((trip, reply)) = self.streams[at].advance()?
+            {
+                self.hand_out(trip, &reply, now);
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_out(&mut self, trip: Trip, reply: &Reply, now: Instant) {
+        for client in trip.clients {
+            let bytes = if client.is_head {
+                &reply.head
+            } else {
+                &reply.whole
+            };
+            self.answer(client, reply.status, bytes, now);
+        }
+    }
+
+    /// Reads the heads on which something has come.
+    fn read_heads(&mut self, round: &Round, numbers: &Numbers, now: Instant) {
+        // All of these were there when the round began; each goes back to where
+        // it belongs now.
+        let silent = std::mem::take(&mut self.silent).into_iter();
+        let heads = std::mem::take(&mut self.heads).into_iter();
+        let all = silent
+            .zip(numbers.silent.clone())
+            .chain(heads.zip(numbers.heads.clone()));
+        for (reading, number) in all {
+            if round.is_ready(number) {
+                self.read_head(reading, now);
+            } else {
+                self.keep(reading);
+            }
+        }
+        self.make_room(now);
+    }
+
+    fn read_head(&mut self, mut reading: Reading, now: Instant) {
+        match reading.read() {
+            Read::Partial => self.keep(reading),
+            Read::Gone => {}
+            Read::Complete(request) => self.let_in(reading, request, now),
+            Read::Refused(refusal) => self.refuse(reading.socket, refusal, true, now),
+        }
+    }
+
+    fn keep(&mut self, reading: Reading) {
+        if reading.has_begun() {
+            self.heads.push_back(reading);
+        } else {
+            self.silent.push_back(reading);
+        }
+    }
+
+    /// The oldest give way.
+    fn make_room(&mut self, now: Instant) {
+        while self.heads.len() > self.limits.heads {
+            if let Some(oldest) = self.heads.pop_front() {
+                self.send_away(oldest, head::GIVES_WAY, now);
+            }
+        }
+        while self.silent.len() > self.limits.silent {
+            if let Some(oldest) = self.silent.pop_front() {
+                self.send_away(oldest, head::GIVES_WAY, now);
+            }
+        }
+    }
+
+    /// A complete request waits for a stream, if there is room.
+    fn let_in(&mut self, reading: Reading, request: Request, now: Instant) {
+        let route = self.entrances[reading.entrance]
+            .paths
+            .route(&request.target);
+        if self.is_without_room() {
+            self.refuse(reading.socket, head::TOO_MANY, request.has_more, now);
+            return;
+        }
+        let label = log::log_enabled!(log::Level::Debug)
+            .then(|| (request.method, text::capped(&request.target)));
+        self.waiting.push_back(Asking {
+            socket: reading.socket,
+            route,
+            arrived: now,
+            deadlines: Window::new(now, self.timeout).overdue(),
+            is_head: request.is_head,
+            lingers: request.has_more,
+            label,
+            guard: self.under_way.enter(),
+        });
+    }
+
+    fn is_without_room(&self) -> bool {
+        self.travelling() + self.waiting.len() >= self.limits.requests
+    }
+
+    pub(super) fn travelling(&self) -> usize {
+        let trips = self
+            .streams
+            .iter()
+            .filter_map(|stream| stream.trip.as_ref());
+        trips.map(|trip| trip.clients.len()).sum()
+    }
+
+    fn refuse(&mut self, socket: TcpStream, refusal: Refusal, lingers: bool, now: Instant) {
+        log::debug!(status = refusal.status, why = refusal.why; "Request refused");
+        let canned = Canned::new(refusal.status, refusal.why);
+        self.finish(Writing::new(socket, canned.whole, lingers, None, now), now);
+    }
+
+    fn answer(&mut self, client: Asking, status: u16, bytes: &Arc<[u8]>, now: Instant) {
+        if let Some((method, target)) = &client.label {
+            log::debug!(
+                method = method.as_str(), target = target.as_str(), status = status;
+                "Request answered"
+            );
+        }
+        let writing = Writing::new(
+            client.socket,
+            Arc::clone(bytes),
+            client.lingers,
+            Some(client.guard),
+            now,
+        );
+        self.finish(writing, now);
+    }
+
+    /// Writes, and keeps the connection only as long as it takes.
+    fn finish(&mut self, writing: Writing, now: Instant) {
+        match writing.write(now) {
+            Written::Closed => {}
+            Written::Partly(writing) => {
+                push_bounded(&mut self.writers, writing, self.limits.writers);
+            }
+            Written::Lingers(lingering) => {
+                push_bounded(&mut self.lingerers, lingering, self.limits.lingerers);
+            }
+        }
+    }
+
+    fn write_and_linger(&mut self, round: &Round, numbers: &Numbers, now: Instant) {
+        // What was added in this round stands behind those of the round.
+        let count = numbers.writers.len().min(self.writers.len());
+        let rest = self.writers.split_off(count);
+        for (writing, number) in std::mem::replace(&mut self.writers, rest)
+            .into_iter()
+            .zip(numbers.writers.clone())
+        {
+            if round.is_ready(number) {
+                self.finish(writing, now);
+            } else {
+                self.writers.push_back(writing);
+            }
+        }
+        let mut number = numbers.lingerers.clone();
+        self.lingerers.retain_mut(|lingering| {
+            let is_ready = number.next().is_some_and(|number| round.is_ready(number));
+            !(is_ready && lingering.is_over())
+        });
+    }
+
+    /// Ends what has had its time.
+    fn expire(&mut self, now: Instant) -> io::Result<()> {
+        while let Some(reading) = self.heads.pop_front_if(|reading| reading.deadline <= now) {
+            self.send_away(reading, head::TOO_SLOW, now);
+        }
+        while let Some(reading) = self.silent.pop_front_if(|reading| reading.deadline <= now) {
+            self.send_away(reading, head::TOO_SLOW, now);
+        }
+        self.writers.retain(|writing| writing.deadline > now);
+        self.lingerers.retain(|lingering| lingering.deadline > now);
+        let mut late = Vec::new();
+        let mut waiting: Vec<Asking> = std::mem::take(&mut self.waiting).into();
+        self.take_late(&mut waiting, &mut late, now);
+        self.waiting = waiting.into();
+        for at in 0..self.streams.len() {
+            let Some(mut trip) = self.streams[at].trip.take() else {
+                continue;
+            };
+            self.take_late(&mut trip.clients, &mut late, now);
+            let ticks = trip.tick(now);
+            self.streams[at].trip = Some(trip);
+            if ticks > OVERDUE_TICKS {
+                return Err(io::Error::other(
+                    "requests are not answered behind the door",
+                ));
+            }
+        }
+        for (client, canned) in late {
+            let bytes = if client.is_head {
+                &canned.head
+            } else {
+                &canned.whole
+            };
+            self.answer(client, canned.status, bytes, now);
+        }
+        Ok(())
+    }
+
+    /// Takes out the clients that must be answered now, each with its answer.
+    fn take_late(&self, clients: &mut Vec<Asking>, late: &mut Vec<(Asking, Canned)>, now: Instant) {
+        let mut answers = VecDeque::new();
+        let taken = clients.extract_if(.., |client| {
+            if client.deadline() > now {
+                return false;
+            }
+            let must = client.is_last_deadline();
+            let answer = (self.late)(client.route, client.arrived, must);
+            let is_answered = answer.is_some();
+            answers.extend(answer.map(|(status, body)| Canned::new(status, &body)));
+            is_answered
+        });
+        let taken: Vec<Asking> = taken.collect();
+        late.extend(taken.into_iter().zip(answers));
+    }
+
+    /// Ends a connection without a complete head. Its last byte may have come
+    /// since it was looked at; one that has sent nothing is owed no answer.
+    fn send_away(&mut self, mut reading: Reading, refusal: Refusal, now: Instant) {
+        match reading.read() {
+            Read::Partial if reading.has_begun() => {
+                self.refuse(reading.socket, refusal, true, now);
+            }
+            Read::Partial | Read::Gone => {}
+            Read::Complete(request) => self.let_in(reading, request, now),
+            Read::Refused(refusal) => self.refuse(reading.socket, refusal, true, now),
+        }
+    }
+
+    /// Accepts a few connections. kubelet's request comes with its connection,
+    /// so each is read at once, and waits only if it is not complete.
+    fn accept(&mut self, entrance: usize, now: Instant) -> io::Result<()> {
+        for _ in 0..ACCEPT_BATCH {
+            let just_full = self.full_since.is_none() && self.is_without_room();
+            if just_full || self.closed_until(now).is_some() {
+                break;
+            }
+            match self.entrances[entrance].listener.accept() {
+                Ok((socket, _)) => {
+                    if socket.set_nonblocking(true).is_ok() {
+                        self.read_head(Reading::new(socket, entrance, now), now);
+                        self.make_room(now);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if is_shortage(&error) => {
+                    self.back_off(&error, now);
+                    break;
+                }
+                Err(error) if is_broken(&error) => return Err(error),
+                // The connection's own error, or the network's (accept(2)): the
+                // next one may be as good as any.
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Descriptors or memory have run out: leaves the newcomers in the kernel's
+    /// queue for a moment, and gives up what is worth least.
+    fn back_off(&mut self, error: &io::Error, now: Instant) {
+        self.paused_until = Some(now + ACCEPT_PAUSE);
+        self.lingerers.clear();
+        self.writers.pop_front();
+        if let Some(oldest) = self.heads.pop_front().or_else(|| self.silent.pop_front()) {
+            self.send_away(oldest, head::GIVES_WAY, now);
+        }
+        let error = error.to_string();
+        if self.accept_log.is_worth_a_line(Some(&error), now).is_some() {
+            log::error!(err = error; "Cannot accept a connection, will go on trying");
+        }
+    }
+
+    /// Sends those who wait on their way, as far as there are streams: all who
+    /// want the same together, the one who has waited longest first.
+    fn depart(&mut self) -> io::Result<()> {
+        while let Some(at) = self.streams.iter().position(|stream| stream.trip.is_none()) {
+            let next = self.waiting.iter().find(|client| {
+                let trips = self
+                    .streams
+                    .iter()
+                    .filter_map(|stream| stream.trip.as_ref());
+                trips.filter(|trip| trip.route == client.route).count() < STREAMS_PER_ROUTE
+            });
+            let Some(route) = next.map(|client| client.route) else {
+                break;
+            };
+            let clients = self.take_waiting(route);
+            self.streams[at].depart(clients, route, self.origin);
+            if let Some((trip, reply)) = self.streams[at].advance()? {
+                self.hand_out(trip, &reply, Instant::now());
+            }
+        }
+        Ok(())
+    }
+
+    fn take_waiting(&mut self, route: Route) -> Vec<Asking> {
+        let (clients, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|client| client.route == route);
+        self.waiting = rest.into();
+        clients
+    }
+}
+
+/// Adds to a list whose oldest gives way.
+fn push_bounded<T>(list: &mut VecDeque<T>, item: T, most: usize) {
+    list.push_back(item);
+    while list.len() > most {
+        list.pop_front();
+    }
+}
+
+/// What a listener does not recover from.
+fn is_broken(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EFAULT)
+    )
+}
