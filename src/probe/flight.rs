@@ -160,13 +160,13 @@ impl Flights {
     }
 
     /// What there is to tell, without waiting, to somebody whose window closes:
-    /// while the probe is connecting, so that the cause comes before the
-    /// deadline, and `at_the_end` in any case.
+    /// why there is no connection, if that is known, so that the cause comes
+    /// before the deadline, and `at_the_end` in any case.
     #[must_use]
     pub fn so_far(&self, window: Window, at_the_end: bool) -> Option<ProbeError> {
         let state = self.shared.lock();
-        let is_calling = matches!(&state.flying, Some(flying) if !flying.is_connecting());
-        (at_the_end || !is_calling).then(|| self.shared.error_so_far(&state, window))
+        let is_told = at_the_end || state.known_cause().is_some();
+        is_told.then(|| self.shared.error_so_far(&state, window))
     }
 }
 
@@ -206,9 +206,11 @@ impl Shared {
                 state.wanted = state.wanted.max(Some(window));
                 self.wanted.notify_one();
             }
-            let until = match &state.flying {
-                Some(flying) if flying.is_connecting() => window.wait_for_connect(),
-                _ => window.wait_for_call(),
+            // A cause that is known is told before the deadline.
+            let until = if state.known_cause().is_some() {
+                window.wait_for_connect()
+            } else {
+                window.wait_for_call()
             };
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -234,19 +236,23 @@ impl Shared {
 
     /// What there is to tell of a probe that has not ended.
     fn error_so_far(&self, state: &State, window: Window) -> ProbeError {
-        let cause = match state.flying.as_ref().map(|flying| &flying.phase) {
-            Some(Phase::Calling) => {
-                return ProbeError::Call(no_answer(PROBE.name, &self.address, window));
+        if let Some(error) = state.known_cause() {
+            return ProbeError::Connect(error.clone());
+        }
+        let last = state.last.as_ref().map(|landed| &landed.report.outcome);
+        match (&state.flying, last) {
+            (Some(flying), _) if !flying.is_connecting() => {
+                ProbeError::Call(no_answer(PROBE.name, &self.address, window))
             }
-            Some(Phase::Connecting(Some(error))) => return ProbeError::Connect(error.clone()),
-            Some(Phase::Connecting(None)) => "timed out",
-            None => "too little was left of the time for another attempt",
-        };
-        ProbeError::Connect(ConnectError {
-            address: self.address.to_string(),
-            cause: cause.to_owned(),
-            passing: true,
-        })
+            // This flight has nothing to tell yet, or there was too little time
+            // for one: the failure before it is the best explanation there is.
+            (_, Some(Err(error))) => error.clone(),
+            _ => ProbeError::Connect(ConnectError {
+                address: self.address.to_string(),
+                cause: "timed out".to_owned(),
+                passing: true,
+            }),
+        }
     }
 
     /// The flights' thread: makes each flight that is wanted, for ever.
@@ -384,6 +390,14 @@ impl Shared {
 }
 
 impl State {
+    /// Why there is no connection yet, if an attempt has failed.
+    fn known_cause(&self) -> Option<&ConnectError> {
+        match &self.flying.as_ref()?.phase {
+            Phase::Connecting(cause) => cause.as_ref(),
+            Phase::Calling => None,
+        }
+    }
+
     /// The answer to a request for which flights from `joined` on end late
     /// enough, and those from `fresh` on begin late enough.
     fn answer_for(&self, joined: u64, fresh: u64, window: Window) -> Option<Answer> {
