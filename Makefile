@@ -43,11 +43,14 @@ test: tools
 	@echo '== clippy (the first time gRPC compiles for some minutes)'
 	$(CARGO) clippy --release --locked --all-targets -- --deny warnings
 	@echo '== tests'
-	$(CARGO) test --release --locked --all-targets
+	$(CARGO) test --release --locked --all-targets -- --skip hostile:: --skip faulty_driver::
+	@echo '== hostile clients and faulty drivers, one after the other'
+	$(CARGO) test --release --locked --test integration -- \
+	  hostile:: faulty_driver:: --test-threads=1
 
 hostile: tools
 	HOSTILE_FULL=1 $(CARGO) test --release --locked --test integration -- \
-	  hostile faulty_driver --show-output
+	  hostile:: faulty_driver:: --test-threads=1 --show-output
 
 fmt:
 	$(CARGO) fmt

@@ -11,6 +11,9 @@ pub enum Interest {
     Read,
     /// Room for bytes.
     Write,
+    /// That the other side will send no more, an error, or an end of both
+    /// directions.
+    Finish,
     /// Nothing but an error or an end of both directions.
     Hangup,
 }
@@ -32,6 +35,7 @@ impl Round {
             events: match interest {
                 Interest::Read => libc::POLLIN,
                 Interest::Write => libc::POLLOUT,
+                Interest::Finish => libc::POLLRDHUP,
                 // Errors and hang-ups come unasked.
                 Interest::Hangup => 0,
             },
@@ -45,7 +49,7 @@ impl Round {
     ///
     /// # Errors
     ///
-    /// ENOMEM, of all that poll(2) can say.
+    /// ENOMEM; EINVAL where RLIMIT_NOFILE was lowered below what is open.
     #[allow(unsafe_code, reason = "std has no poll(2); see SAFETY")]
     pub fn wait(&mut self, at_most: Option<Duration>) -> io::Result<()> {
         let count = libc::nfds_t::try_from(self.0.len()).map_err(io::Error::other)?;
@@ -68,6 +72,15 @@ impl Round {
             return Ok(());
         }
         Err(error)
+    }
+
+    /// Whether this socket has an error or has ended in both directions.
+    #[must_use]
+    pub fn is_over(&self, number: usize) -> bool {
+        const OVER: libc::c_short = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
+        self.0
+            .get(number)
+            .is_some_and(|socket| socket.revents & OVER != 0)
     }
 
     /// Whether anything has come for this socket, an error included.

@@ -16,7 +16,8 @@ use crate::identity::{GET_PLUGIN_INFO, PROBE};
 use crate::logging::{self, VERBOSITY_MAX};
 use crate::metrics::{self, Metrics};
 use crate::probe::{
-    self, Caller, Events, Flights, Patience, Phase, ProbeError, Readiness, Report, Window,
+    self, Answer, Caller, Events, Flights, Patience, Phase, ProbeError, Readiness, Report, Urgency,
+    Window,
 };
 use crate::report_log::ReportLog;
 use crate::server::{self, Reply, Respond};
@@ -171,24 +172,30 @@ impl Site {
 
     fn late(self: &Arc<Site>) -> Box<Late> {
         let site = Arc::clone(self);
-        Box::new(move |route, arrived, must| match route {
+        Box::new(move |route, arrived, urgency| match route {
             Route::Health(question) => {
                 let window = Window::new(arrived, site.probe_timeout);
-                let error = site.flights.so_far(window, must)?;
-                Some(health::answer(question, &Err(error)))
+                let answer = site.flights.so_far(window, urgency)?;
+                Some(site.told(question, &answer))
             }
             // Neither waits for anything but its turn.
             Route::Metrics | Route::Unknown => {
-                must.then(|| (503, "too many requests are waiting".to_owned()))
+                (urgency == Urgency::Now).then(|| (503, "too many requests are waiting".to_owned()))
             }
         })
     }
 
     fn health(&self, question: Question, arrived: Instant) -> Reply {
-        let answer = self.flights.ask(Window::new(arrived, self.probe_timeout));
+        let window = Window::new(arrived, self.probe_timeout);
+        let (status, body) = self.told(question, &self.flights.ask(window));
+        Reply::plain(status, body)
+    }
+
+    /// Status and body for an answer, with the details that were asked for.
+    fn told(&self, question: Question, answer: &Answer) -> (u16, String) {
         let (status, plain) = health::answer(question, &answer.outcome);
         if !question.verbose {
-            return Reply::plain(status, plain);
+            return (status, plain);
         }
         let details = Details {
             driver: self.name.get().to_owned(),
@@ -197,7 +204,7 @@ impl Site {
             last_success: answer.last_success,
             now: SystemTime::now(),
         };
-        Reply::plain(status, health::verbose(&plain, &details))
+        (status, health::verbose(&plain, &details))
     }
 
     fn metrics(&self) -> Reply {

@@ -6,14 +6,10 @@
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::{
-    self,
-    net::{UnixListener, UnixStream},
-};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::address::{CsiAddress, ListenAddress};
 
@@ -116,27 +112,49 @@ const NO_IPV6: [i32; 2] = [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL];
 ///
 /// Its name is in the abstract namespace, which needs no file (the image has no
 /// writable one), and is gone for others with shutdown(2): who connects later is
-/// refused, what is in the queue stays.
+/// refused, what is in the queue stays. The queue has room for these connections
+/// and no more, so that a stranger who was quicker is noticed.
 ///
 /// # Errors
 ///
-/// That of bind(2), connect(2) or shutdown(2).
-pub fn private_listener(count: usize) -> io::Result<(UnixListener, Vec<UnixStream>)> {
+/// That of bind(2), listen(2), connect(2) or shutdown(2).
+pub fn private_listener(count: u8) -> io::Result<(UnixListener, Vec<UnixStream>)> {
+    const ATTEMPTS: u32 = 10;
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match try_private_listener(count, attempt) {
+            // A stranger took a place: another name.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && attempt < ATTEMPTS => {}
+            result => return result,
+        }
+    }
+}
+
+fn try_private_listener(count: u8, attempt: u32) -> io::Result<(UnixListener, Vec<UnixStream>)> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let name = format!(
-        "csi-livenessprobe-{}-{}",
+        "\0csi-livenessprobe-{}-{attempt}-{}",
         std::process::id(),
         now.as_nanos()
     );
-    let address = unix::net::SocketAddr::from_abstract_name(name)?;
-    let listener = UnixListener::bind_addr(&address)?;
-    let streams = (0..count)
-        .map(|_| UnixStream::connect_addr(&address))
-        .collect::<io::Result<_>>()?;
-    SockRef::from(&listener).shutdown(Shutdown::Both)?;
-    Ok((listener, streams))
+    let address = SockAddr::unix(name)?;
+    let listener = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    listener.bind(&address)?;
+    // Linux lets one more wait than it is told.
+    listener.listen(i32::from(count.saturating_sub(1)))?;
+    let mut streams = Vec::new();
+    for _ in 0..count {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // Without room it is EAGAIN, not a wait.
+        socket.set_nonblocking(true)?;
+        socket.connect(&address)?;
+        streams.push(UnixStream::from(OwnedFd::from(socket)));
+    }
+    listener.shutdown(Shutdown::Both)?;
+    Ok((OwnedFd::from(listener).into(), streams))
 }
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {

@@ -49,12 +49,20 @@ impl Reading {
 
     /// Reads what is there.
     pub fn read(&mut self) -> Read {
-        // One more than a head can have, so that one that is too long shows.
         let mut buffer = [0; 2048];
         loop {
             match self.socket.read(&mut buffer) {
                 Ok(0) => return Read::Gone,
-                Ok(count) => self.bytes.extend_from_slice(&buffer[..count]),
+                Ok(count) => {
+                    self.bytes.extend_from_slice(&buffer[..count]);
+                    // Parsed again only where a line has ended: a byte at a time
+                    // would else cost the square of a head's length.
+                    let is_worth_it =
+                        self.bytes.len() >= HEAD_BYTES || buffer[..count].contains(&b'\n');
+                    if !is_worth_it {
+                        continue;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Read::Partial,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => return Read::Gone,
@@ -64,7 +72,6 @@ impl Reading {
                 Head::Complete(request) => return Read::Complete(request),
                 Head::Refused(refusal) => return Read::Refused(refusal),
             }
-            debug_assert!(self.bytes.len() < HEAD_BYTES);
         }
     }
 }
@@ -77,6 +84,9 @@ pub struct Asking {
     /// When the door may answer in place of what is behind it, and when it must.
     pub deadlines: [Instant; 2],
     pub is_head: bool,
+    /// Whether it will send no more. Most often it has gone, but it may also
+    /// just be thorough, and is answered all the same if there is room.
+    pub has_finished: bool,
     /// Whether it may send more, and so must not be closed abruptly.
     pub lingers: bool,
     /// Method and target, where they are logged.
@@ -182,6 +192,65 @@ impl Lingering {
             if self.read >= LINGER_BYTES {
                 return true;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        server.set_nonblocking(true).unwrap();
+        (client, server)
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_is_waited_for_until_the_write_timeout() {
+        let (mut client, server) = pair();
+        let now = Instant::now();
+        // More than the kernel buffers for a socket.
+        let bytes: Arc<[u8]> = vec![b'x'; 32 << 20].into();
+        let Written::Partly(writing) = Writing::new(server, bytes, false, None, now).write(now)
+        else {
+            panic!("32 MiB found room");
+        };
+        assert_eq!(writing.deadline, now + WRITE_TIME);
+        let sent = writing.sent;
+        assert!(sent > 0 && sent < 32 << 20, "{sent}");
+        // Once it reads, it goes on where it was.
+        client.read_exact(&mut vec![0; sent]).unwrap();
+        let more = match writing.write(now) {
+            Written::Partly(writing) => writing.sent,
+            Written::Lingers(_) | Written::Closed => panic!("all of 32 MiB found room"),
+        };
+        assert!(more > sent);
+    }
+
+    #[test]
+    fn a_client_that_still_sends_is_listened_to_for_a_while() {
+        let (mut client, server) = pair();
+        let now = Instant::now();
+        let bytes: Arc<[u8]> = b"answer".to_vec().into();
+        let Written::Lingers(mut lingering) =
+            Writing::new(server, bytes, true, None, now).write(now)
+        else {
+            panic!("closed at once");
+        };
+        assert_eq!(lingering.deadline, now + LINGER_TIME);
+        assert!(!lingering.is_over());
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "answer");
+        drop(client);
+        let until = Instant::now() + Duration::from_secs(20);
+        while !lingering.is_over() {
+            assert!(Instant::now() < until);
         }
     }
 }

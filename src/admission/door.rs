@@ -18,6 +18,7 @@ use super::under_way::UnderWay;
 use crate::health::{Paths, Route};
 use crate::panics;
 use crate::poll::{Interest, Round};
+use crate::probe::Urgency;
 use crate::report_log::ReportLog;
 
 /// The loop parses heads and formats little.
@@ -32,8 +33,8 @@ pub struct Entrance {
 }
 
 /// What to answer in place of what is behind the door: to this question, that
-/// arrived then, and whether it must be answered now.
-pub type Late = dyn Fn(Route, Instant, bool) -> Option<(u16, String)> + Send;
+/// arrived then, so urgently.
+pub type Late = dyn Fn(Route, Instant, Urgency) -> Option<(u16, String)> + Send;
 
 /// The door, see `admission`.
 pub struct Door {
@@ -138,18 +139,19 @@ impl Door {
         loop {
             let now = Instant::now();
             let closed_until = self.closed_until(now);
-            let numbers = self.gather(&mut round, closed_until.is_some());
+            let is_closed = closed_until.is_some() || self.under_way.is_stopping();
+            let numbers = self.gather(&mut round, is_closed);
             let at_most = self
                 .next_deadline(closed_until)
                 .map(|moment| moment.saturating_duration_since(now));
-            let turn = round
-                .wait(at_most)
-                .and_then(|()| self.take_turns(&round, &numbers));
-            match turn {
-                Ok(()) => {}
-                // poll(2) without memory: the same will be tried again.
-                Err(error) if is_shortage(&error) => thread::sleep(ACCEPT_PAUSE),
-                Err(error) => return error,
+            // It says so when memory or descriptors are short, and works again
+            // when they are not.
+            if round.wait(at_most).is_err() {
+                thread::sleep(ACCEPT_PAUSE);
+                continue;
+            }
+            if let Err(error) = self.take_turns(&round, &numbers) {
+                return error;
             }
         }
     }
@@ -172,10 +174,9 @@ impl Door {
             .max()
     }
 
-    /// Whether newcomers are left in the kernel's queue for want of room, and
-    /// with them those whose requests have not been read.
-    fn is_full(&self, now: Instant) -> bool {
-        self.full_since.is_some_and(|since| since + FULL_TIME > now)
+    /// Whether those who are new wait for room, before they are turned away.
+    fn is_holding(&self, now: Instant) -> bool {
+        self.is_without_room() && self.full_since.is_none_or(|since| since + FULL_TIME > now)
     }
 
     /// Puts all sockets into a round.
@@ -217,9 +218,14 @@ impl Door {
             .flat_map(|trip| &trip.clients)
             .chain(&self.waiting)
         {
-            round.add(client.socket.as_fd(), Interest::Hangup);
+            let interest = if client.has_finished {
+                Interest::Hangup
+            } else {
+                Interest::Finish
+            };
+            round.add(client.socket.as_fd(), interest);
         }
-        let reads = if self.is_full(Instant::now()) {
+        let reads = if self.is_holding(Instant::now()) {
             Interest::Hangup
         } else {
             Interest::Read
@@ -251,8 +257,8 @@ impl Door {
             .chain(self.waiting.iter().map(Asking::deadline))
             .chain(self.silent.front().map(|reading| reading.deadline))
             .chain(self.heads.front().map(|reading| reading.deadline))
-            .chain(self.writers.front().map(|writing| writing.deadline))
-            .chain(self.lingerers.front().map(|lingering| lingering.deadline))
+            .chain(self.writers.iter().map(|writing| writing.deadline))
+            .chain(self.lingerers.iter().map(|lingering| lingering.deadline))
             .chain(closed_until)
             .min()
     }

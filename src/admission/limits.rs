@@ -4,13 +4,14 @@
 //! |---|---|---|
 //! | the door itself | 1 | its stack, 128 KiB |
 //! | connections that have sent nothing | - | 128 x about 0.1 KiB = 13 KiB |
-//! | heads that are begun | - | 16 x 8 KiB = 128 KiB |
-//! | requests waiting | - | 64 x about 0.3 KiB = 20 KiB |
+//! | heads that are begun | - | 16 x 16 KiB (a Vec doubles) = 256 KiB |
+//! | requests waiting | - | 512 x about 0.2 KiB = 100 KiB |
 //! | tiny_http: a thread a stream, a thread a request under way, one that receives | 6 + 6 + 1 | their stacks, of which some 20 KiB each are touched |
 //! | answers on their way out | - | 8 x the longest, the metrics: tens of KiB |
 //!
-//! With main, the log's, the prober's, the watchdog's and gRPC's threads that
-//! makes at most 30 on two cores.
+//! With main, the log's, the prober's, the watchdog's, for a while the driver's
+//! name's, and gRPC's eight on two cores (its event engine has as many as there
+//! are cores, from 2 to 16) that makes at most 27.
 
 use std::fs;
 use std::time::Duration;
@@ -33,16 +34,17 @@ pub const HEAD_BYTES: usize = 8 * 1024;
 /// What a head may take, from accept to its last byte.
 pub const HEAD_TIME: Duration = Duration::from_secs(2);
 
-/// Complete requests that wait or are under way.
-pub const REQUESTS: usize = 64;
+/// Complete requests that wait or are under way. All who ask for the driver's
+/// health share its Probes, so many are no more work than few.
+pub const REQUESTS: usize = 512;
 /// Private streams to tiny_http: requests under way at once.
-pub const STREAMS: usize = 6;
+pub const STREAMS: u8 = 6;
 /// How long newcomers are left in the kernel's queue when there is no room for
 /// their requests, before they are turned away: most often there is room again.
 pub const FULL_TIME: Duration = Duration::from_millis(100);
-/// How many streams may ask the same question at once, so that the others stay
-/// free for other questions. Who comes later waits for one of these, and travels
-/// with all who wait for the same.
+/// How many streams may ask the same question at once. Who comes later waits for
+/// one of these and travels with all who wait for the same, or is answered at
+/// the door once the driver is found ready. The last stream is the metrics'.
 pub const STREAMS_PER_ROUTE: usize = 4;
 /// How many seconds, counted one by one, a stream may be overdue before the
 /// HTTP side is given up.

@@ -39,6 +39,8 @@ impl Canned {
 fn reason(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
+        200 => "OK",
+        404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         413 => "Content Too Large",

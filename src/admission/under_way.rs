@@ -1,5 +1,6 @@
 //! How many requests are under way, so that a stop can let them finish.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ pub struct UnderWay(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
+    is_stopping: AtomicBool,
     count: Mutex<usize>,
     fewer: Condvar,
 }
@@ -26,8 +28,15 @@ impl UnderWay {
         Guard(self.clone())
     }
 
-    /// Waits until no request is under way, or for `at_most`.
+    /// Whether nobody new is to be let in.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.0.is_stopping.load(Ordering::Relaxed)
+    }
+
+    /// Lets nobody new in, and waits until no request is under way, or for
+    /// `at_most`.
     pub fn drain(&self, at_most: Duration) {
+        self.0.is_stopping.store(true, Ordering::Relaxed);
         // Whether it timed out or not, what follows is the end.
         drop(
             self.0

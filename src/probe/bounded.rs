@@ -13,8 +13,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// Between two looks. A call that is answered sooner, as nearly all are, costs
+/// Until the first look. A call that is answered sooner, as nearly all are, costs
 /// none.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+
+/// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// By how much the process may grow during a call. All that the door lets in at
@@ -50,7 +53,11 @@ fn wait_while<Call: Future + Unpin>(
             return Some(output);
         }
         // Woken early or for nothing, it looks once more; no harm done.
-        thread::park_timeout(LOOK_EVERY);
+        thread::park_timeout(if limit.is_none() {
+            FIRST_LOOK
+        } else {
+            LOOK_EVERY
+        });
         let Some(held) = held() else {
             continue;
         };

@@ -72,6 +72,18 @@ pub struct Answer {
     pub last_success: Option<SystemTime>,
 }
 
+/// How much somebody wants to know who does not wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// Only whether the driver was found ready.
+    Ready,
+    /// Why there is no connection too, if that is known: the cause is to come
+    /// before the deadline.
+    Cause,
+    /// Whatever there is to tell: the deadline is over.
+    Now,
+}
+
 /// The probes of one driver.
 pub struct Flights {
     shared: Arc<Shared>,
@@ -100,9 +112,9 @@ struct State {
     wanted: Option<Window>,
     /// The last flight that ended.
     last: Option<Landed>,
-    /// The last flight that found the driver ready, and how long it took: an
-    /// answer for all who waited, even if another flight has ended since.
-    last_ready: Option<(u64, Duration)>,
+    /// The last flight that found the driver ready: when it ended, and how long
+    /// it took. An answer for all who came before that, whatever has ended since.
+    last_ready: Option<(Instant, Duration)>,
     last_success: Option<SystemTime>,
     /// The flight that a waiter found overdue.
     overdue: Option<u64>,
@@ -159,14 +171,18 @@ impl Flights {
         self.shared.ask(window)
     }
 
-    /// What there is to tell, without waiting, to somebody whose window closes:
-    /// why there is no connection, if that is known, so that the cause comes
-    /// before the deadline, and `at_the_end` in any case.
+    /// What there is to tell without waiting: that the driver was found ready
+    /// after the request arrived, or else as `urgency` says.
     #[must_use]
-    pub fn so_far(&self, window: Window, at_the_end: bool) -> Option<ProbeError> {
-        let state = self.shared.lock();
-        let is_told = at_the_end || state.known_cause().is_some();
-        is_told.then(|| self.shared.error_so_far(&state, window))
+    pub fn so_far(&self, window: Window, urgency: Urgency) -> Option<Answer> {
+        let mut state = self.shared.lock();
+        let is_told = match urgency {
+            Urgency::Ready => false,
+            Urgency::Cause => state.known_cause().is_some(),
+            Urgency::Now => true,
+        };
+        let ready = state.ready_answer(window);
+        ready.or_else(|| is_told.then(|| self.shared.give_up(&mut state, window)))
     }
 }
 
@@ -188,18 +204,13 @@ impl Shared {
 
     fn ask(&self, window: Window) -> Answer {
         let mut state = self.lock();
-        // From this number on, flights begin after the request arrived.
+        // From this number on, flights begin after the request was made.
         let fresh = state.begun + 1;
-        // From this one on, they end after it arrived.
-        let joined = match state.flying {
-            Some(_) => state.begun,
-            None => fresh,
-        };
         // Told at once, so that a flight which begins the moment another one
         // fails has room for everybody who waits.
         state.wanted = state.wanted.max(Some(window));
         loop {
-            if let Some(answer) = state.answer_for(joined, fresh, window) {
+            if let Some(answer) = state.answer_for(fresh, window) {
                 return answer;
             }
             if state.flying.is_none() {
@@ -259,19 +270,22 @@ impl Shared {
     fn fly(&self, probe: &Probe, ended: &dyn Fn(&Report)) {
         loop {
             let window = self.take_off();
-            let report = panics::caught(|| probe(window, &mut |phase| self.enter(phase)))
-                .unwrap_or_else(|panic| Report {
-                    outcome: Err(ProbeError::Call(CallError::new(
-                        Code::INTERNAL,
-                        &format!("the probe panicked: {panic}"),
-                    ))),
-                    rpc: None,
-                    took: Duration::ZERO,
-                });
+            let probed = panics::caught(|| probe(window, &mut |phase| self.enter(phase)));
+            // Now, and not when it has been recorded: who comes between the two
+            // is not answered from it.
+            let ended_at = Instant::now();
+            let report = probed.unwrap_or_else(|panic| Report {
+                outcome: Err(ProbeError::Call(CallError::new(
+                    Code::INTERNAL,
+                    &format!("the probe panicked: {panic}"),
+                ))),
+                rpc: None,
+                took: Duration::ZERO,
+            });
             if let Err(panic) = panics::caught(|| ended(&report)) {
                 log::error!(err = panic.as_str(); "Cannot record a probe, this is a bug");
             }
-            self.land(window, report);
+            self.land(window, report, ended_at);
         }
     }
 
@@ -314,12 +328,12 @@ impl Shared {
         }
     }
 
-    fn land(&self, window: Window, report: Report) {
+    fn land(&self, window: Window, report: Report, ended_at: Instant) {
         let mut state = self.lock();
         let number = state.begun;
         if report.outcome == Ok(Readiness::Ready) {
             state.last_success = Some(SystemTime::now());
-            state.last_ready = Some((number, report.took));
+            state.last_ready = Some((ended_at, report.took));
             // It is the answer of all who wait.
             state.wanted = None;
         }
@@ -398,19 +412,25 @@ impl State {
         }
     }
 
-    /// The answer to a request for which flights from `joined` on end late
-    /// enough, and those from `fresh` on begin late enough.
-    fn answer_for(&self, joined: u64, fresh: u64, window: Window) -> Option<Answer> {
-        let (outcome, took) = match (&self.last_ready, &self.last) {
-            (Some((number, took)), _) if *number >= joined => (Ok(Readiness::Ready), *took),
+    /// The answer to a request for which flights from `fresh` on begin late
+    /// enough.
+    fn answer_for(&self, fresh: u64, window: Window) -> Option<Answer> {
+        self.ready_answer(window).or_else(|| {
             // A failure counts only if this request's own time was used up.
-            (_, Some(landed)) if landed.number >= fresh && landed.window >= window => {
-                (landed.report.outcome.clone(), landed.report.took)
-            }
-            _ => return None,
-        };
-        Some(Answer {
-            outcome,
+            let landed = self.last.as_ref()?;
+            (landed.number >= fresh && landed.window >= window).then(|| Answer {
+                outcome: landed.report.outcome.clone(),
+                took: landed.report.took,
+                last_success: self.last_success,
+            })
+        })
+    }
+
+    /// The answer if the driver was found ready after the request arrived.
+    fn ready_answer(&self, window: Window) -> Option<Answer> {
+        let (ended, took) = self.last_ready?;
+        (ended >= window.arrived()).then_some(Answer {
+            outcome: Ok(Readiness::Ready),
             took,
             last_success: self.last_success,
         })

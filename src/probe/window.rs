@@ -20,6 +20,7 @@ const LONGEST: Duration = Duration::from_hours(876_600);
 pub struct Window {
     answer_by: Instant,
     connect_by: Instant,
+    arrived: Instant,
     timeout: Duration,
 }
 
@@ -32,8 +33,15 @@ impl Window {
         Window {
             answer_by: arrived + timeout,
             connect_by: arrived + timeout.saturating_sub(CONNECT_MARGIN.min(timeout / 4)),
+            arrived,
             timeout,
         }
+    }
+
+    /// When the request arrived.
+    #[must_use]
+    pub fn arrived(&self) -> Instant {
+        self.arrived
     }
 
     /// The deadline, over connect and call.

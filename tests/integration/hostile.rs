@@ -381,21 +381,117 @@ fn forty_clients_and_a_driver_that_takes_a_second() {
 #[test]
 fn more_requests_than_there_is_room_for_are_turned_away() {
     let dir = Dir::new();
-    let _driver = Driver::start(&dir.socket(), &["--delay=1s"]);
+    let _driver = Driver::start(&dir.socket(), &["--hang"]);
     let sidecar = Sidecar::start(&dir.socket(), &[]);
     let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut counts = (0, 0);
-    for mut stream in crowd(sidecar.address, 100, request) {
+    for mut stream in crowd(sidecar.address, 600, request) {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         match &answer[..12] {
-            "HTTP/1.1 200" => counts.0 += 1,
+            "HTTP/1.1 500" => counts.0 += 1,
             "HTTP/1.1 503" => counts.1 += 1,
             _ => panic!("{answer}"),
         }
     }
-    // Those that have come are served, and the newest are not.
-    assert_eq!(counts, (64, 36));
+    // Those that have come have their time, and the newest are turned away.
+    assert_eq!(counts, (512, 88));
+}
+
+#[test]
+fn a_hundred_and_twenty_clients_and_a_driver_that_takes_a_second() {
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &["--delay=1s"]);
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    lay(&sidecar, Duration::from_millis(2_700), || {
+        let until = Instant::now() + hold();
+        std::thread::scope(|scope| {
+            for _ in 0..120 {
+                scope.spawn(|| {
+                    while Instant::now() < until {
+                        assert_eq!(http::get(sidecar.address, "/healthz").both(), (200, "ok"));
+                    }
+                });
+            }
+        });
+    });
+    assert_eq!(driver.most_at_once(), 1);
+}
+
+#[test]
+fn clients_that_ask_and_go_hold_no_place() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &["--delay=1s"]);
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    lay(&sidecar, Duration::from_millis(2_700), || {
+        let until = Instant::now() + hold();
+        while Instant::now() < until {
+            // Some thousand a second: more than there is room for in a Probe.
+            let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+            drop(crowd(sidecar.address, 50, request));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+}
+
+#[test]
+fn connections_that_all_ask_at_once_after_a_silence_are_all_answered() {
+    siege(|address| {
+        let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+        let mut silent = crowd(address, 120, b"");
+        for stream in &mut silent {
+            stream.write_all(request).unwrap();
+        }
+        for mut stream in silent {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        }
+    });
+}
+
+#[test]
+fn of_half_open_requests_the_oldest_gives_way() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let half = b"GET /healthz HTTP/1.1\r\n";
+    let mut older = crowd(sidecar.address, 16, half);
+    // It connects, and begins a moment later.
+    let mut newcomer = connect(sidecar.address);
+    std::thread::sleep(Duration::from_millis(50));
+    newcomer.write_all(half).unwrap();
+    let mut answer = String::new();
+    older[0].read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    newcomer.write_all(b"Host: x\r\n\r\n").unwrap();
+    answer.clear();
+    newcomer.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
+}
+
+#[test]
+fn two_seconds_for_a_head_are_two_seconds_whoever_else_begins_one() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let mut first = crowd(sidecar.address, 1, b"GET /").remove(0);
+    let began = Instant::now();
+    let others: Vec<TcpStream> = (0..4)
+        .flat_map(|_| {
+            std::thread::sleep(Duration::from_millis(400));
+            crowd(sidecar.address, 1, b"GET /")
+        })
+        .collect();
+    let mut answer = String::new();
+    first.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(
+        began.elapsed() < Duration::from_millis(2_500),
+        "{:?}",
+        began.elapsed()
+    );
+    drop(others);
 }
 
 #[test]

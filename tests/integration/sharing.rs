@@ -206,3 +206,31 @@ fn each_of_a_crowd_keeps_its_deadline_before_a_driver_that_hangs() {
         assert!(took < Duration::from_secs(1) + LATENESS, "{response:?}");
     }
 }
+
+#[test]
+fn all_who_are_there_when_a_slow_probe_ends_are_answered_from_it() {
+    // More than travel at once, and no time for a second Probe.
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &["--delay=1200ms"]);
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=2s"]);
+    let first = sidecar.ask("/healthz");
+    driver.process.out.wait_for(0, "probe begin");
+    let asked: Vec<_> = ["/healthz", "/readyz", "/livez", "/healthz?verbose"]
+        .iter()
+        .cycle()
+        .take(20)
+        .map(|path| {
+            std::thread::sleep(Duration::from_millis(20));
+            sidecar.ask(path)
+        })
+        .collect();
+    assert_eq!(first.join().unwrap().status, 200);
+    for response in asked {
+        let response = response.join().unwrap();
+        assert_eq!(response.status, 200, "{response:?}");
+        assert!(
+            response.took < Duration::from_millis(1_200) + LATENESS,
+            "{response:?}"
+        );
+    }
+}

@@ -14,8 +14,14 @@ use crate::admission::refusal::Canned;
 use crate::admission::trip::{Reply, Trip};
 use crate::health::Route;
 use crate::poll::Round;
-use crate::probe::Window;
+use crate::probe::{Urgency, Window};
 use crate::text;
+
+/// Go's words for a path that is not there.
+const NOT_FOUND: Refusal = Refusal {
+    status: 404,
+    why: "404 page not found",
+};
 
 impl Door {
     /// What a round has brought. Those who hang up make room first, answers go
@@ -24,9 +30,9 @@ impl Door {
     pub(super) fn take_turns(&mut self, round: &Round, numbers: &Numbers) -> io::Result<()> {
         let now = Instant::now();
         self.drop_the_gone(round, numbers);
+        self.write_and_linger(round, numbers, now);
         self.return_trips(round, numbers, now)?;
         self.read_heads(round, numbers, now);
-        self.write_and_linger(round, numbers, now);
         self.expire(now)?;
         for entrance in 0..numbers.entrances.len() {
             if round.is_ready(numbers.entrances.start + entrance) {
@@ -42,18 +48,23 @@ impl Door {
         Ok(())
     }
 
-    /// Forgets the clients that have closed both directions or were reset.
+    /// Forgets the clients that have closed both directions or were reset, and
+    /// remembers those that have closed their own.
     fn drop_the_gone(&mut self, round: &Round, numbers: &Numbers) {
-        let mut number = numbers.travelling.clone();
+        let mut number = numbers.travelling.clone().chain(numbers.waiting.clone());
+        let mut stays = |client: &mut Asking| {
+            let Some(number) = number.next() else {
+                return true;
+            };
+            client.has_finished |= round.is_ready(number);
+            !round.is_over(number)
+        };
         for stream in &mut self.streams {
             if let Some(trip) = &mut stream.trip {
-                trip.clients
-                    .retain(|_| !number.next().is_some_and(|number| round.is_ready(number)));
+                trip.clients.retain_mut(&mut stays);
             }
         }
-        let mut number = numbers.waiting.clone();
-        self.waiting
-            .retain(|_| !number.next().is_some_and(|number| round.is_ready(number)));
+        self.waiting.retain_mut(stays);
     }
 
     /// Takes the answers that have come back.
@@ -77,6 +88,9 @@ impl Door {
             };
             self.answer(client, reply.status, bytes, now);
         }
+        // A probe may have ended, and if it found the driver ready, that is the
+        // answer for everybody who asks for that and was there before.
+        self.answer_early(now, |_| Some(Urgency::Ready));
     }
 
     /// Reads the heads on which something has come.
@@ -89,7 +103,8 @@ impl Door {
             .zip(numbers.silent.clone())
             .chain(heads.zip(numbers.heads.clone()));
         for (reading, number) in all {
-            if round.is_ready(number) {
+            // Without room they stay unread for a moment.
+            if round.is_ready(number) && !self.is_holding(now) {
                 self.read_head(reading, now);
             } else {
                 self.keep(reading);
@@ -102,17 +117,21 @@ impl Door {
         match reading.read() {
             Read::Partial => self.keep(reading),
             Read::Gone => {}
-            Read::Complete(request) => self.let_in(reading, request, now),
+            Read::Complete(request) => self.let_in(reading, &request, now),
             Read::Refused(refusal) => self.refuse(reading.socket, refusal, true, now),
         }
     }
 
+    /// Keeps the lists in the order of accept: a connection may have been silent
+    /// for longer than another one has been sending.
     fn keep(&mut self, reading: Reading) {
-        if reading.has_begun() {
-            self.heads.push_back(reading);
+        let list = if reading.has_begun() {
+            &mut self.heads
         } else {
-            self.silent.push_back(reading);
-        }
+            &mut self.silent
+        };
+        let at = list.partition_point(|other| other.accepted <= reading.accepted);
+        list.insert(at, reading);
     }
 
     /// The oldest give way.
@@ -130,29 +149,68 @@ impl Door {
     }
 
     /// A complete request waits for a stream, if there is room.
-    fn let_in(&mut self, reading: Reading, request: Request, now: Instant) {
+    fn let_in(&mut self, reading: Reading, request: &Request, now: Instant) {
         let route = self.entrances[reading.entrance]
             .paths
             .route(&request.target);
-        if self.is_without_room() {
-            self.refuse(reading.socket, head::TOO_MANY, request.has_more, now);
-            return;
-        }
         let label = log::log_enabled!(log::Level::Debug)
-            .then(|| (request.method, text::capped(&request.target)));
-        self.waiting.push_back(Asking {
+            .then(|| (text::capped(&request.method), text::capped(&request.target)));
+        // Not the turn's moment: a Probe may have ended since.
+        let arrived = Instant::now();
+        let client = Asking {
             socket: reading.socket,
             route,
-            arrived: now,
-            deadlines: Window::new(now, self.timeout).overdue(),
+            arrived,
+            deadlines: Window::new(arrived, self.timeout).overdue(),
             is_head: request.is_head,
+            has_finished: false,
             lingers: request.has_more,
             label,
             guard: self.under_way.enter(),
-        });
+        };
+        if route == Route::Unknown {
+            self.answer_here(client, &NOT_FOUND, now);
+        } else if self.is_without_room() && !self.drop_one_that_has_finished() {
+            self.answer_here(client, &head::TOO_MANY, now);
+        } else {
+            self.waiting.push_back(client);
+        }
+        if self.is_without_room() {
+            self.full_since.get_or_insert(now);
+        }
     }
 
-    fn is_without_room(&self) -> bool {
+    fn answer_here(&mut self, client: Asking, refusal: &Refusal, now: Instant) {
+        let canned = Canned::new(refusal.status, refusal.why);
+        let bytes = if client.is_head {
+            &canned.head
+        } else {
+            &canned.whole
+        };
+        self.answer(client, refusal.status, bytes, now);
+    }
+
+    /// Without room, a client that will send no more gives way to one that may
+    /// still be there: who asks and goes would else hold a place until the Probe
+    /// ends, at no cost.
+    fn drop_one_that_has_finished(&mut self) -> bool {
+        if let Some(at) = self.waiting.iter().position(|client| client.has_finished) {
+            return self.waiting.remove(at).is_some();
+        }
+        let trips = self
+            .streams
+            .iter_mut()
+            .filter_map(|stream| stream.trip.as_mut());
+        for trip in trips {
+            if let Some(at) = trip.clients.iter().position(|client| client.has_finished) {
+                trip.clients.remove(at);
+                return true;
+            }
+        }
+        false
+    }
+
+    pub(super) fn is_without_room(&self) -> bool {
         self.travelling() + self.waiting.len() >= self.limits.requests
     }
 
@@ -201,10 +259,12 @@ impl Door {
     }
 
     fn write_and_linger(&mut self, round: &Round, numbers: &Numbers, now: Instant) {
-        // What was added in this round stands behind those of the round.
-        let count = numbers.writers.len().min(self.writers.len());
-        let rest = self.writers.split_off(count);
-        for (writing, number) in std::mem::replace(&mut self.writers, rest)
+        let mut number = numbers.lingerers.clone();
+        self.lingerers.retain_mut(|lingering| {
+            let is_ready = number.next().is_some_and(|number| round.is_ready(number));
+            !(is_ready && lingering.is_over())
+        });
+        for (writing, number) in std::mem::take(&mut self.writers)
             .into_iter()
             .zip(numbers.writers.clone())
         {
@@ -214,11 +274,6 @@ impl Door {
                 self.writers.push_back(writing);
             }
         }
-        let mut number = numbers.lingerers.clone();
-        self.lingerers.retain_mut(|lingering| {
-            let is_ready = number.next().is_some_and(|number| round.is_ready(number));
-            !(is_ready && lingering.is_over())
-        });
     }
 
     /// Ends what has had its time.
@@ -231,24 +286,48 @@ impl Door {
         }
         self.writers.retain(|writing| writing.deadline > now);
         self.lingerers.retain(|lingering| lingering.deadline > now);
-        let mut late = Vec::new();
-        let mut waiting: Vec<Asking> = std::mem::take(&mut self.waiting).into();
-        self.take_late(&mut waiting, &mut late, now);
-        self.waiting = waiting.into();
-        for at in 0..self.streams.len() {
-            let Some(mut trip) = self.streams[at].trip.take() else {
-                continue;
-            };
-            self.take_late(&mut trip.clients, &mut late, now);
-            let ticks = trip.tick(now);
-            self.streams[at].trip = Some(trip);
-            if ticks > OVERDUE_TICKS {
+        self.answer_early(now, |client| {
+            (client.deadline() <= now).then(|| {
+                if client.is_last_deadline() {
+                    Urgency::Now
+                } else {
+                    Urgency::Cause
+                }
+            })
+        });
+        for stream in &mut self.streams {
+            if let Some(trip) = &mut stream.trip
+                && trip.tick(now) > OVERDUE_TICKS
+            {
                 return Err(io::Error::other(
                     "requests are not answered behind the door",
                 ));
             }
         }
-        for (client, canned) in late {
+        Ok(())
+    }
+
+    /// Answers clients in place of what is behind the door: those for which
+    /// `urgency` has one, and there is something to tell.
+    fn answer_early(&mut self, now: Instant, urgency: impl Fn(&mut Asking) -> Option<Urgency>) {
+        let mut answers = VecDeque::new();
+        let mut is_answered = |client: &mut Asking| {
+            let answer = urgency(client)
+                .and_then(|urgency| (self.late)(client.route, client.arrived, urgency));
+            let is_answered = answer.is_some();
+            answers.extend(answer.map(|(status, body)| Canned::new(status, &body)));
+            is_answered
+        };
+        let mut clients = Vec::new();
+        for stream in &mut self.streams {
+            if let Some(trip) = &mut stream.trip {
+                clients.extend(trip.clients.extract_if(.., &mut is_answered));
+            }
+        }
+        let mut waiting = Vec::from(std::mem::take(&mut self.waiting));
+        clients.extend(waiting.extract_if(.., &mut is_answered));
+        self.waiting = waiting.into();
+        for (client, canned) in clients.into_iter().zip(answers) {
             let bytes = if client.is_head {
                 &canned.head
             } else {
@@ -256,24 +335,6 @@ impl Door {
             };
             self.answer(client, canned.status, bytes, now);
         }
-        Ok(())
-    }
-
-    /// Takes out the clients that must be answered now, each with its answer.
-    fn take_late(&self, clients: &mut Vec<Asking>, late: &mut Vec<(Asking, Canned)>, now: Instant) {
-        let mut answers = VecDeque::new();
-        let taken = clients.extract_if(.., |client| {
-            if client.deadline() > now {
-                return false;
-            }
-            let must = client.is_last_deadline();
-            let answer = (self.late)(client.route, client.arrived, must);
-            let is_answered = answer.is_some();
-            answers.extend(answer.map(|(status, body)| Canned::new(status, &body)));
-            is_answered
-        });
-        let taken: Vec<Asking> = taken.collect();
-        late.extend(taken.into_iter().zip(answers));
     }
 
     /// Ends a connection without a complete head. Its last byte may have come
@@ -284,7 +345,7 @@ impl Door {
                 self.refuse(reading.socket, refusal, true, now);
             }
             Read::Partial | Read::Gone => {}
-            Read::Complete(request) => self.let_in(reading, request, now),
+            Read::Complete(request) => self.let_in(reading, &request, now),
             Read::Refused(refusal) => self.refuse(reading.socket, refusal, true, now),
         }
     }
@@ -293,14 +354,15 @@ impl Door {
     /// so each is read at once, and waits only if it is not complete.
     fn accept(&mut self, entrance: usize, now: Instant) -> io::Result<()> {
         for _ in 0..ACCEPT_BATCH {
-            let just_full = self.full_since.is_none() && self.is_without_room();
-            if just_full || self.closed_until(now).is_some() {
+            let is_closed = self.is_holding(now) || self.closed_until(now).is_some();
+            if is_closed || self.under_way.is_stopping() {
                 break;
             }
             match self.entrances[entrance].listener.accept() {
                 Ok((socket, _)) => {
                     if socket.set_nonblocking(true).is_ok() {
-                        self.read_head(Reading::new(socket, entrance, now), now);
+                        // Each its own moment: the order of giving way hangs on it.
+                        self.read_head(Reading::new(socket, entrance, Instant::now()), now);
                         self.make_room(now);
                     }
                 }
@@ -337,7 +399,17 @@ impl Door {
     /// want the same together, the one who has waited longest first.
     fn depart(&mut self) -> io::Result<()> {
         while let Some(at) = self.streams.iter().position(|stream| stream.trip.is_none()) {
+            let is_last = self
+                .streams
+                .iter()
+                .filter(|stream| stream.trip.is_none())
+                .count()
+                == 1;
             let next = self.waiting.iter().find(|client| {
+                // Metrics are ready at once, and must not wait for a slow driver.
+                if is_last && client.route != Route::Metrics {
+                    return false;
+                }
                 let trips = self
                     .streams
                     .iter()

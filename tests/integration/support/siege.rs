@@ -46,6 +46,8 @@ pub fn lay(sidecar: &Sidecar, within: Duration, attack: impl FnOnce()) {
     sidecar.get("/metrics");
     let before = settled(sidecar);
     let is_over = AtomicBool::new(false);
+    let began = Instant::now();
+    let mut attacked = Duration::ZERO;
     let (memory, threads) = (AtomicU64::new(0), AtomicU64::new(0));
     let answers: Vec<Response> = std::thread::scope(|scope| {
         let well_behaved = scope.spawn(|| ask_steadily(sidecar, &is_over));
@@ -58,13 +60,20 @@ pub fn lay(sidecar: &Sidecar, within: Duration, attack: impl FnOnce()) {
         });
         attack();
         is_over.store(true, Ordering::Relaxed);
+        attacked = began.elapsed();
         well_behaved.join().unwrap()
     });
     for answer in &answers {
         assert_eq!(answer.both(), (200, "ok"), "{answer:?}");
         assert!(answer.took < within, "{answer:?}");
     }
-    assert!(!answers.is_empty());
+    // It did ask at its pace.
+    let expected = attacked.as_millis() / PACE.as_millis();
+    assert!(
+        answers.len() as u128 + 3 >= expected,
+        "{} of {expected}",
+        answers.len()
+    );
     let (memory, threads) = (memory.into_inner(), threads.into_inner());
     assert!(memory <= MEMORY, "{memory} KiB resident");
     assert!(threads <= THREADS, "{threads} threads");
