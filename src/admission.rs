@@ -7,8 +7,11 @@
 //!
 //! - Connections without a complete head are few, and the oldest of them gives
 //!   way to a newcomer: idle strangers never keep kubelet out.
-//! - A complete request is never evicted. It waits, as a descriptor, for a
-//!   stream, and all that wait for the same answer travel together.
+//! - A complete request gives way to nobody, unless there is no room at all and
+//!   its client has finished sending, and so has most likely gone. It waits, as a
+//!   descriptor, for a stream, and all that wait for the same answer travel
+//!   together; when a Probe has found the driver ready, that answers all who came
+//!   before its end.
 //! - Each request keeps its own deadline, whatever happens behind the door.
 //! - One answer a connection, then it is closed.
 
