@@ -65,10 +65,13 @@ pub fn init(format: Format, verbosity: u8) {
     let _ = builder.try_init();
 }
 
-/// Waits until what was logged is written, or for `at_most`: for the end.
-pub fn flush(at_most: Duration) {
+/// What the last lines get before the process ends without them.
+const LAST_LINES: Duration = Duration::from_millis(500);
+
+/// Waits until what was logged is written, but not for long: for the end.
+pub fn flush() {
     if let Some(queue) = QUEUE.get() {
-        queue.flush(at_most);
+        queue.flush(LAST_LINES);
     }
 }
 

@@ -2,16 +2,13 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use csi_livenessprobe::exit::{self, Exit};
 use csi_livenessprobe::flags::{self, Command, Options};
 use csi_livenessprobe::sidecar::Sidecar;
 use csi_livenessprobe::signal::{self, Stop};
 use csi_livenessprobe::{logging, panics};
-
-/// What the last log lines get before the process ends without them.
-const LAST_LINES: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let started = SystemTime::now();
@@ -52,14 +49,14 @@ fn serve(options: &Options, started: SystemTime) -> Exit {
     let signal = stop.wait();
     log::info!(signal = signal; "Stopping");
     sidecar.stop();
-    logging::flush(LAST_LINES);
+    logging::flush();
     signal::exit_at_once(Exit::Clean)
 }
 
 fn fail(exit: Exit, what: &str, reason: &str) -> Exit {
     exit::last_words(reason);
     log::error!(err = reason; "{what}");
-    logging::flush(LAST_LINES);
+    logging::flush();
     exit
 }
 

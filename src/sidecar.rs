@@ -28,9 +28,6 @@ use crate::socket;
 /// answer.
 const STOP_GRACE: Duration = Duration::from_millis(500);
 
-/// What the last log line gets before the process ends without it.
-const LAST_LINE: Duration = Duration::from_millis(500);
-
 /// A sidecar that serves.
 pub struct Sidecar {
     under_way: UnderWay,
@@ -224,7 +221,7 @@ impl Site {
 fn die(reason: &str) {
     exit::last_words(reason);
     log::error!(err = reason; "Exiting, so that kubelet restarts this sidecar and not the driver");
-    logging::flush(LAST_LINE);
+    logging::flush();
     signal::exit_at_once(Exit::CannotRun);
 }
 

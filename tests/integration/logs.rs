@@ -1,8 +1,8 @@
 //! stderr: its two forms, its silence, and what it says when something changes.
 
-use std::io::Read as _;
-use std::net::{TcpListener, TcpStream};
-use std::process::Command;
+use std::io::{PipeReader, Read as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use super::support::sidecar::BINARY;
@@ -203,27 +203,56 @@ fn a_long_target_is_cut_in_the_log() {
     assert!(line.len() < 1_500, "{}", line.len());
 }
 
+/// A sidecar that logs each probe and request into a pipe; killed with its owner.
+struct Unread {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Unread {
+    /// The pipe is read when the test does it, so the address, which the log
+    /// tells, has to be chosen here.
+    fn start(dir: &Dir) -> (Unread, PipeReader) {
+        let (pipe, stderr) = std::io::pipe().unwrap();
+        let address = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let child = Command::new(BINARY)
+            .args([
+                &format!("--csi-address={}", dir.socket()),
+                &format!("--http-endpoint={address}"),
+                "--probe-timeout=500ms",
+                "--v=5",
+            ])
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
+        let sidecar = Unread { child, address };
+        eventually("the listener", || TcpStream::connect(address).is_ok());
+        (sidecar, pipe)
+    }
+
+    fn stops(mut self) {
+        send_signal(self.child.id().try_into().unwrap(), libc::SIGTERM);
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[test]
 fn a_stderr_that_nobody_reads_stops_nothing() {
     let dir = Dir::new();
     let mut driver = Driver::start(&dir.socket(), &[]);
     // A pipe that is never read, and a log line for every request and probe.
-    let (_unread, stderr) = std::io::pipe().unwrap();
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let mut child = Command::new(BINARY)
-        .args([
-            &format!("--csi-address={}", dir.socket()),
-            &format!("--http-endpoint={port}"),
-            "--probe-timeout=500ms",
-            "--v=5",
-        ])
-        .stderr(stderr)
-        .spawn()
-        .unwrap();
-    eventually("the listener", || TcpStream::connect(port).is_ok());
+    let (sidecar, _unread) = Unread::start(&dir);
+    let port = sidecar.address;
     // A pipe holds 64 KiB, a line has some 150 bytes.
     for _ in 0..1_000 {
         assert_eq!(http::get(port, "/healthz").both(), (200, "ok"));
@@ -232,29 +261,15 @@ fn a_stderr_that_nobody_reads_stops_nothing() {
     assert_eq!(http::get(port, "/healthz").status, 500);
     let _driver = Driver::start(&dir.socket(), &[]);
     assert_eq!(http::get(port, "/healthz").both(), (200, "ok"));
-    send_signal(child.id().try_into().unwrap(), libc::SIGTERM);
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    sidecar.stops();
 }
 
 #[test]
 fn lines_lost_are_counted_when_stderr_is_read_again() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let (mut read, stderr) = std::io::pipe().unwrap();
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let mut child = Command::new(BINARY)
-        .args([
-            &format!("--csi-address={}", dir.socket()),
-            &format!("--http-endpoint={port}"),
-            "--v=5",
-        ])
-        .stderr(stderr)
-        .spawn()
-        .unwrap();
-    eventually("the listener", || TcpStream::connect(port).is_ok());
+    let (sidecar, mut read) = Unread::start(&dir);
+    let port = sidecar.address;
     for _ in 0..1_000 {
         assert_eq!(http::get(port, "/healthz").status, 200);
     }
@@ -264,8 +279,7 @@ fn lines_lost_are_counted_when_stderr_is_read_again() {
         text
     });
     // Everything that waits is written now, and at the end at the latest.
-    send_signal(child.id().try_into().unwrap(), libc::SIGTERM);
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    sidecar.stops();
     let text = reader.join().unwrap();
     assert!(
         text.contains("\"Log lines lost, stderr was blocked\" lines="),
