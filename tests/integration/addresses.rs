@@ -1,10 +1,9 @@
 //! The forms of the driver's address, and of the listener's.
 
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
-use std::process::Command;
 use std::time::Duration;
 
-use super::support::sidecar::{BINARY, address_in};
+use super::support::sidecar::{self, address_in};
 use super::support::{Dir, Driver, Sidecar, eventually, http};
 
 #[test]
@@ -27,7 +26,7 @@ fn every_form_of_a_unix_address_reaches_the_driver() {
 fn a_relative_address_begins_at_the_working_directory() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let mut command = Command::new(BINARY);
+    let mut command = sidecar::command();
     command
         .current_dir(dir.path())
         .args(["--csi-address=unix:csi.sock", "--http-endpoint=127.0.0.1:0"]);
@@ -116,7 +115,7 @@ fn the_default_listener_serves_ipv4_and_ipv6() {
         "--http-endpoint=[::]:0",
     ] {
         let sidecar = Sidecar::run(
-            Command::new(BINARY).args([flag, &format!("--csi-address={}", dir.socket())]),
+            sidecar::command().args([flag, &format!("--csi-address={}", dir.socket())]),
         );
         let port = sidecar.address.port();
         for address in [
@@ -146,7 +145,7 @@ fn an_address_that_was_named_is_the_only_one_served() {
 fn health_alone_has_no_metrics_and_metrics_alone_have_no_health() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::run(Command::new(BINARY).args([
+    let sidecar = Sidecar::run(sidecar::command().args([
         "--health-port=0",
         "--metrics-address=127.0.0.1:0",
         "--metrics-path=/m",

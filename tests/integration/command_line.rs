@@ -4,11 +4,11 @@
 use std::net::TcpListener;
 use std::process::{Command, Output};
 
-use super::support::sidecar::BINARY;
+use super::support::sidecar;
 use super::support::{Dir, Sidecar, in_namespaces};
 
 fn run(flags: &[&str]) -> Output {
-    Command::new(BINARY).args(flags).output().unwrap()
+    sidecar::command().args(flags).output().unwrap()
 }
 
 fn stdout(output: &Output) -> String {
@@ -43,7 +43,7 @@ fn version_goes_to_stdout_and_ends_with_0() {
 #[test]
 fn a_closed_stdout_is_no_error() {
     let output = Command::new("sh")
-        .args(["-c", "\"$0\" --help >&-", BINARY])
+        .args(["-c", "\"$0\" --help >&-", sidecar::binary()])
         .output()
         .unwrap();
     assert_eq!(
@@ -146,7 +146,7 @@ fn the_reason_of_a_failing_end_is_left_for_kubelet() {
         let script = "mount -t tmpfs none /dev && : >/dev/termination-log && \
                       \"$0\" \"$1\" >/dev/out 2>&1; echo \"$?\"; cat /dev/termination-log";
         let output = command
-            .args(["sh", "-c", script, BINARY, flags])
+            .args(["sh", "-c", script, sidecar::binary(), flags])
             .output()
             .unwrap();
         assert_eq!(
@@ -163,7 +163,10 @@ fn no_termination_log_is_made_where_there_is_none() {
         return;
     };
     let script = "mount -t tmpfs none /dev && \"$0\" --bogus >/dev/out 2>&1; echo \"$?\"; ls /dev";
-    let output = command.args(["sh", "-c", script, BINARY]).output().unwrap();
+    let output = command
+        .args(["sh", "-c", script, sidecar::binary()])
+        .output()
+        .unwrap();
     assert_eq!(
         (stdout(&output).as_str(), stderr(&output).as_str()),
         ("2\nout\n", "")

@@ -167,9 +167,7 @@ const FAULTS: &[(&str, Behaviour, &str)] = &[
     ),
     (
         "OK without a message",
-        Behaviour::Says(|stream| {
-            [h2::answer_begins(stream), h2::answer_ends(stream, "0")].concat()
-        }),
+        Behaviour::Says(h2::ok_without_message),
         "code = Internal",
     ),
     (

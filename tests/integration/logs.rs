@@ -2,10 +2,10 @@
 
 use std::io::{PipeReader, Read as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command};
+use std::process::Child;
 use std::time::Duration;
 
-use super::support::sidecar::BINARY;
+use super::support::sidecar;
 use super::support::sys::send_signal;
 use super::support::{Dir, Driver, Sidecar, eventually, h2, http};
 
@@ -218,7 +218,7 @@ impl Unread {
             .unwrap()
             .local_addr()
             .unwrap();
-        let child = Command::new(BINARY)
+        let child = sidecar::command()
             .args([
                 &format!("--csi-address={}", dir.socket()),
                 &format!("--http-endpoint={address}"),

@@ -1,9 +1,10 @@
 //! Sharing a Probe: no crowd at the driver, and still an honest answer for each.
 
 use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::support::{Dir, Driver, LATENESS, PATIENCE, Sidecar, eventually, h2};
+use super::support::{Dir, Driver, LATENESS, PATIENCE, Response, Sidecar, eventually, h2};
 
 #[test]
 fn twenty_requests_at_once_are_one_probe_or_two() {
@@ -163,18 +164,29 @@ fn a_late_joiner_of_a_failing_flight_has_all_that_is_left_of_its_own_window() {
     assert!(c.took < Duration::from_secs(2) + LATENESS, "{c:?}");
 }
 
+/// So many requests, for these paths in turn, one begun after the other at this
+/// pace.
+fn asked_in_turn(
+    sidecar: &Sidecar,
+    paths: &[&str],
+    count: usize,
+    pace: Duration,
+) -> Vec<JoinHandle<Response>> {
+    let paths = paths.iter().cycle().take(count);
+    paths
+        .map(|path| {
+            std::thread::sleep(pace);
+            sidecar.ask(path)
+        })
+        .collect()
+}
+
 #[test]
 fn each_of_a_crowd_hears_the_cause_before_its_own_deadline() {
     // Far more than travel at once, spread over the time that they have.
     let dir = Dir::new();
     let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
-    let asked: Vec<_> = (0..30)
-        .map(|_| {
-            std::thread::sleep(Duration::from_millis(50));
-            sidecar.ask("/healthz")
-        })
-        .collect();
-    for response in asked {
+    for response in asked_in_turn(&sidecar, &["/healthz"], 30, Duration::from_millis(50)) {
         let response = response.join().unwrap();
         assert_eq!(response.status, 500);
         assert!(
@@ -191,13 +203,7 @@ fn each_of_a_crowd_keeps_its_deadline_before_a_driver_that_hangs() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--hang"]);
     let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
-    let asked: Vec<_> = (0..30)
-        .map(|_| {
-            std::thread::sleep(Duration::from_millis(50));
-            sidecar.ask("/healthz")
-        })
-        .collect();
-    for response in asked {
+    for response in asked_in_turn(&sidecar, &["/healthz"], 30, Duration::from_millis(50)) {
         let response = response.join().unwrap();
         assert_eq!(response.status, 500);
         assert!(response.body.contains("DeadlineExceeded"), "{response:?}");
@@ -215,15 +221,8 @@ fn all_who_are_there_when_a_slow_probe_ends_are_answered_from_it() {
     let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=2s"]);
     let first = sidecar.ask("/healthz");
     driver.process.out.wait_for(0, "probe begin");
-    let asked: Vec<_> = ["/healthz", "/readyz", "/livez", "/healthz?verbose"]
-        .iter()
-        .cycle()
-        .take(20)
-        .map(|path| {
-            std::thread::sleep(Duration::from_millis(20));
-            sidecar.ask(path)
-        })
-        .collect();
+    let paths = ["/healthz", "/readyz", "/livez", "/healthz?verbose"];
+    let asked = asked_in_turn(&sidecar, &paths, 20, Duration::from_millis(20));
     assert_eq!(first.join().unwrap().status, 200);
     for response in asked {
         let response = response.join().unwrap();

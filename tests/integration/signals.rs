@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::support::sidecar::BINARY;
+use super::support::sidecar;
 use super::support::sys::send_signal;
 use super::support::{Dir, Driver, PATIENCE, Sidecar, in_namespaces};
 
@@ -86,7 +86,7 @@ fn pid_1_stops_too() {
     let Some(mut command) = in_namespaces(&["--pid", "--fork", "--kill-child"]) else {
         return;
     };
-    command.arg(BINARY).args([
+    command.arg(sidecar::binary()).args([
         &format!("--csi-address={}", dir.socket()),
         "--http-endpoint=127.0.0.1:0",
     ]);

@@ -107,6 +107,11 @@ pub fn ok(stream: u32, payload: &[u8]) -> Vec<u8> {
     .concat()
 }
 
+/// An answer of status OK that has no message, on which grpcio panics.
+pub fn ok_without_message(stream: u32) -> Vec<u8> {
+    [answer_begins(stream), answer_ends(stream, "0")].concat()
+}
+
 /// `ProbeResponse` with ready=true.
 pub const READY: &[u8] = &[0x0a, 0x02, 0x08, 0x01];
 

@@ -2,22 +2,52 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use super::http::{self, Response};
 use super::process::Process;
 
-/// The binary under test.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_livenessprobe");
+/// The variable that names the binary that ships, when that is under test.
+const SHIPPED: &str = "LIVENESSPROBE_BINARY";
+
+/// The binary under test: the one that Cargo built along with the tests, or the
+/// one that ships.
+pub fn binary() -> &'static str {
+    static BINARY: LazyLock<String> = LazyLock::new(|| {
+        std::env::var(SHIPPED).unwrap_or_else(|_| env!("CARGO_BIN_EXE_livenessprobe").to_owned())
+    });
+    &BINARY
+}
+
+/// Whether it is the one that ships, with musl for its C library.
+pub fn is_shipped() -> bool {
+    std::env::var_os(SHIPPED).is_some()
+}
+
+/// A command line that begins with it. Where it is for another processor,
+/// `LIVENESSPROBE_RUNNER` names the emulator.
+pub fn command() -> Command {
+    match std::env::var("LIVENESSPROBE_RUNNER") {
+        Ok(runner) => {
+            let mut command = Command::new(runner);
+            command.arg(binary());
+            command
+        }
+        Err(_) => Command::new(binary()),
+    }
+}
 
 pub struct Sidecar {
     pub process: Process,
     pub address: SocketAddr,
+    /// Of the sidecar itself, where `process` is what it runs under.
+    pub pid: i32,
 }
 
 impl Sidecar {
     /// Starts it on a port that the kernel chooses, probing this address.
     pub fn start(csi_address: &str, flags: &[&str]) -> Sidecar {
-        let mut command = Command::new(BINARY);
+        let mut command = command();
         command
             .arg(format!("--csi-address={csi_address}"))
             .arg("--http-endpoint=127.0.0.1:0")
@@ -31,6 +61,7 @@ impl Sidecar {
         let line = process.err.wait_for(0, "Listening");
         Sidecar {
             address: address_in(&line),
+            pid: process.pid(),
             process,
         }
     }
@@ -51,7 +82,7 @@ impl Sidecar {
 
     /// The ids of its threads that have this name.
     pub fn threads_named(&self, name: &str) -> Vec<i32> {
-        let tasks = format!("/proc/{}/task", self.process.pid());
+        let tasks = format!("/proc/{}/task", self.pid);
         std::fs::read_dir(tasks)
             .unwrap()
             .flatten()
@@ -64,19 +95,29 @@ impl Sidecar {
             .collect()
     }
 
-    /// What the kernel says of the process: `VmRSS` in KiB, `Threads`.
+    /// A number that the kernel says of the process: `VmRSS` in KiB, `Threads`.
     pub fn status(&self, field: &str) -> u64 {
-        let path = format!("/proc/{}/status", self.process.pid());
+        let words = self.status_words(field);
+        let number = words.split_whitespace().next();
+        number
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_else(|| panic!("no number in {field}: {words}"))
+    }
+
+    /// All that the kernel says in this field of the process's status.
+    pub fn status_words(&self, field: &str) -> String {
+        let path = format!("/proc/{}/status", self.pid);
         let text = std::fs::read_to_string(path).expect("the sidecar is alive");
         text.lines()
             .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
-            .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
             .unwrap_or_else(|| panic!("no {field} in {text}"))
+            .trim()
+            .to_owned()
     }
 
     /// How many descriptors it has open.
     pub fn descriptors(&self) -> usize {
-        let path = format!("/proc/{}/fd", self.process.pid());
+        let path = format!("/proc/{}/fd", self.pid);
         std::fs::read_dir(path)
             .expect("the sidecar is alive")
             .count()

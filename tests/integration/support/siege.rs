@@ -2,12 +2,15 @@
 //! second all the while. Every one of its requests must be answered, in time,
 //! within bounds of memory and threads, and afterwards all is as it was before.
 
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::http;
-use super::{Response, Sidecar, eventually};
+use super::sys::raise_descriptor_limit;
+use super::{PATIENCE, Response, Sidecar, eventually};
 
 /// Resident memory during a siege, in KiB.
 const MEMORY: u64 = 8 * 1024;
@@ -15,6 +18,8 @@ const MEMORY: u64 = 8 * 1024;
 const THREADS: u64 = 32;
 /// Resident memory that may stay behind, in KiB.
 const LEFT_BEHIND: u64 = 512;
+/// What a well-behaved client waits at most while a stranger does his worst.
+pub const PROMPT: Duration = Duration::from_millis(500);
 /// Between two requests of the well-behaved client.
 const PACE: Duration = Duration::from_millis(100);
 
@@ -29,6 +34,26 @@ pub fn is_full() -> bool {
 /// How long strangers hold on to what they have.
 pub fn hold() -> Duration {
     Duration::from_secs(if is_full() { 15 } else { 3 })
+}
+
+/// A connection that waits no longer than a test does.
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// So many connections that have sent these bytes.
+pub fn crowd(address: SocketAddr, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
+    raise_descriptor_limit();
+    (0..count)
+        .map(|_| {
+            let mut stream = connect(address);
+            // It may have had to give way already.
+            let _ = stream.write_all(bytes);
+            stream
+        })
+        .collect()
 }
 
 /// Lays siege to a sidecar whose driver is healthy. `within` is what the
