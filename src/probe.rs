@@ -9,6 +9,7 @@ mod call;
 mod connect;
 mod flight;
 mod outcome;
+mod parts;
 mod window;
 
 pub use call::{Caller, log_through_us};
