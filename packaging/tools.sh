@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Sees to the programs that a step needs besides Rust: installs what is missing
+# where it may (root and apt-get), and else names it.
+#
+#   packaging/tools.sh STEP ...
+set -euo pipefail
+
+# What must be there, a command or a file, and the Debian package that has it.
+needs() {
+  case $1 in
+    # Cargo's linker, and gRPC's C-core.
+    build) echo cmake:cmake make:make g++:g++ gcc:gcc /usr/include/stdio.h:libc6-dev ;;
+    # The host's compiler links build scripts; zig does the rest.
+    static-rustup) echo cmake:cmake make:make gcc:gcc /usr/include/stdio.h:libc6-dev \
+      readelf:binutils python3:python3 /usr/share/doc/python3-venv:python3-venv ;;
+    # Certificates: a slim container has none, and Cargo downloads.
+    static-debian) needs static-rustup
+      echo /etc/ssl/certs/ca-certificates.crt:ca-certificates \
+        /usr/share/doc/rustc-web:rustc-web /usr/share/doc/cargo-web:cargo-web \
+        /usr/lib/rustlib/src/rust/library/std/Cargo.toml:rust-web-src ;;
+    image) echo buildah:buildah readelf:binutils python3:python3 \
+      /usr/share/doc/python3-venv:python3-venv ;;
+    try-image) echo podman:podman runc:runc skopeo:skopeo ;;
+    try-deploy) echo python3:python3 /usr/share/doc/python3-venv:python3-venv ;;
+    try-emulated) echo qemu-aarch64-static:qemu-user-static ;;
+    *) echo "error: '$1' is no step that tools.sh knows" >&2; exit 2 ;;
+  esac
+}
+
+missing=()
+for step in "$@"; do
+  wanted=$(needs "$step")
+  for need in $wanted; do
+    what=${need%%:*} package=${need#*:}
+    if [[ $what == /* ]]; then [ -e "$what" ]; else command -v "$what" >/dev/null; fi ||
+      missing+=("$package")
+  done
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "== installing ${missing[*]}"
+  apt-get update
+  # rustc-web and cargo-web conflict with Debian's rustc, cargo and rustup, which
+  # somebody may want; rustup's own installation is another matter.
+  DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+    --no-remove "${missing[@]}" || {
+    echo "error: cannot install ${missing[*]} beside what is there; see apt's words above" >&2
+    exit 1
+  }
+else
+  echo "error: these tools are missing; install them first: apt-get install ${missing[*]}" >&2
+  exit 1
+fi

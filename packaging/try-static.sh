@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Runs the tests on the very file that ships: all of them on this machine's
+# architecture, what is not about time or memory under an emulator on another.
+#
+#   packaging/try-static.sh amd64|arm64
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+arch=${1:?"give amd64 or arm64"}
+export LIVENESSPROBE_BINARY=$PWD/dist/livenessprobe-linux-$arch
+[ -x "$LIVENESSPROBE_BINARY" ] || {
+  echo "error: there is no dist/livenessprobe-linux-$arch; run: make static ARCH=$arch" >&2
+  exit 1
+}
+packaging/check-binary.sh "$arch" "$LIVENESSPROBE_BINARY"
+
+tests() {
+  # A name that fits no test would pass.
+  local count
+  count=$(cargo test --quiet --release --locked --test integration -- "$@" --list | grep -c ': test$') ||
+    { echo "error: no test is named by: $*" >&2; exit 1; }
+  echo "== $count tests"
+  cargo test --release --locked --test integration -- "$@"
+}
+
+case $arch:$(uname -m) in
+  amd64:x86_64 | arm64:aarch64)
+    echo "== dist/livenessprobe-linux-$arch: footprint, and all tests"
+    tests --ignored footprint:: --show-output
+    tests --skip hostile:: --skip faulty_driver::
+    tests hostile:: faulty_driver:: --test-threads=1
+    ;;
+  *)
+    packaging/tools.sh try-emulated
+    case $arch in amd64) emulator=qemu-x86_64-static ;; arm64) emulator=qemu-aarch64-static ;; esac
+    echo "== dist/livenessprobe-linux-$arch under $emulator"
+    LIVENESSPROBE_RUNNER=$emulator tests shipped::
+    ;;
+esac

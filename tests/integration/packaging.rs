@@ -1,0 +1,93 @@
+//! That a binary which is not what the image promises is refused: each claim of
+//! `packaging/check-binary.sh` with a program that breaks it.
+
+use std::process::{Command, Output};
+
+use super::support::{Dir, sidecar};
+
+/// This machine's architecture, as Go and OCI call it.
+const ARCH: &str = if cfg!(target_arch = "aarch64") {
+    "arm64"
+} else {
+    "amd64"
+};
+
+/// A program that is linked with these flags, and checked.
+fn checked(flags: &[&str]) -> Output {
+    let dir = Dir::new();
+    let (source, program) = (dir.path().join("main.c"), dir.path().join("program"));
+    std::fs::write(&source, "int main(void) { return 0; }\n").unwrap();
+    let built = Command::new("gcc")
+        .args(flags)
+        .arg("-o")
+        .arg(&program)
+        .arg(&source)
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{built:?}");
+    check(ARCH, &program)
+}
+
+fn check(arch: &str, program: &std::path::Path) -> Output {
+    Command::new("packaging/check-binary.sh")
+        .arg(arch)
+        .arg(program)
+        .output()
+        .unwrap()
+}
+
+fn is_refused(output: &Output, words: &str) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains(words),
+        "{words}: {output:?}"
+    );
+}
+
+#[test]
+fn a_static_stripped_small_program_passes() {
+    let output = checked(&["-static", "-s"]);
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn what_is_not_fit_to_ship_is_refused() {
+    for (flags, words) in [
+        (&["-no-pie", "-s"][..], "(INTERP)"),
+        (&["-no-pie", "-s", "-Wl,--no-dynamic-linker"], "(NEEDED)"),
+        (&["-static-pie", "-s"], "has no fixed address"),
+        (&["-static"], "is not stripped"),
+        (
+            &["-static", "-s", "-Wl,-z,max-page-size=2048"],
+            "aligned to 0x800",
+        ),
+    ] {
+        is_refused(&checked(flags), words);
+    }
+}
+
+#[test]
+fn a_damaged_or_foreign_file_is_refused() {
+    let dir = Dir::new();
+    let path = dir.path().join("program");
+    let whole = std::fs::read(sidecar::binary()).unwrap();
+    std::fs::write(&path, &whole[..100_000]).unwrap();
+    is_refused(&check(ARCH, &path), "is damaged");
+    std::fs::write(&path, "#!/bin/sh\n").unwrap();
+    is_refused(&check(ARCH, &path), "is no ELF file");
+    let other = if ARCH == "amd64" { "arm64" } else { "amd64" };
+    is_refused(
+        &check(other, sidecar::binary().as_ref()),
+        &format!("is not for {other}"),
+    );
+}
+
+#[test]
+fn too_large_a_file_is_refused() {
+    // Three megabytes of nothing, linked in.
+    let dir = Dir::new();
+    let ballast = dir.path().join("ballast.c");
+    std::fs::write(&ballast, "char ballast[3 << 20] = {1};\n").unwrap();
+    let output = checked(&["-static", "-s", &ballast.display().to_string()]);
+    is_refused(&output, "bytes, more than 2936012");
+}

@@ -1,0 +1,57 @@
+//! The least that each binary must show before it is shipped: it starts, tells
+//! its version, answers from a real driver, outlives a panic, and stops. Nothing
+//! here is about time, so that it also holds under an emulator of another
+//! processor (`make try-static ARCH=arm64`).
+
+use super::support::{Dir, Driver, Sidecar, h2, sidecar};
+
+/// Ample, as an emulator takes its time.
+const TIMEOUT: &str = "--probe-timeout=15s";
+
+#[test]
+fn it_tells_its_version() {
+    let output = sidecar::command().arg("--version").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let begin = concat!("livenessprobe ", env!("CARGO_PKG_VERSION"), " (");
+    assert!(text.starts_with(begin), "{text}");
+}
+
+#[test]
+fn it_answers_from_a_driver_that_is_ready_and_stops_with_0() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let mut sidecar = Sidecar::start(&dir.socket(), &[TIMEOUT]);
+    assert_eq!(sidecar.healthz().both(), (200, "ok"));
+    sidecar.process.signal(libc::SIGTERM);
+    assert_eq!(sidecar.process.wait().code(), Some(0));
+}
+
+#[test]
+fn it_answers_from_a_driver_that_is_not_ready() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &["--not-ready"]);
+    let sidecar = Sidecar::start(&dir.socket(), &[TIMEOUT]);
+    assert_eq!(
+        sidecar.healthz().both(),
+        (500, "driver responded but is not ready")
+    );
+}
+
+/// That a panic is caught hangs on the unwinder that the binary was linked with.
+#[test]
+fn it_outlives_a_panic() {
+    let dir = Dir::new();
+    h2::serve(dir.socket().as_ref(), |mut call| {
+        let answer = match call.number {
+            0 => h2::ok_without_message(call.stream),
+            _ => h2::ok(call.stream, h2::READY),
+        };
+        call.send(&answer);
+    });
+    let sidecar = Sidecar::start(&dir.socket(), &[TIMEOUT]);
+    let answer = sidecar.healthz();
+    assert_eq!(answer.status, 500);
+    assert!(answer.body.contains("gRPC panicked"), "{answer:?}");
+    assert_eq!(sidecar.healthz().both(), (200, "ok"));
+}
