@@ -1,13 +1,16 @@
 # The commands of this project; `make` alone lists them.
 #
-# Everything is built in Cargo's release profile: gRPC's C-core compiles for
-# minutes, and clippy, tests, examples and the binary share one build of it.
+# Everything for this machine is built in Cargo's release profile: gRPC's C-core
+# compiles for minutes, and clippy, tests, examples and the binary share one build
+# of it. What ships is built apart, by packaging/.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test hostile build tools fmt clean
+.PHONY: help run test hostile build static try-static image try-image try-deploy tools fmt clean
 
 CARGO ?= cargo
+# What `make static` and `make try-static` are about; both where it is not given.
+ARCH ?= amd64 arm64
 
 # C-core's objects outlive `make clean` where ccache is installed. It is never
 # required.
@@ -19,12 +22,18 @@ export CCACHE_NOHASHDIR ?= 1
 endif
 
 help:
-	@echo 'make run     build, start an example driver and the sidecar, show its answers'
-	@echo 'make test    check the format, lint, and run all tests'
-	@echo 'make hostile the hostile and the faulty-driver suite at full size'
-	@echo 'make build   build target/release/livenessprobe'
-	@echo 'make fmt     format the source'
-	@echo 'make clean   remove what was built'
+	@echo 'make run        build, start an example driver and the sidecar, show its answers'
+	@echo 'make test       check the format, lint, and run all tests'
+	@echo 'make hostile    the hostile and the faulty-driver suite at full size'
+	@echo 'make build      build target/release/livenessprobe, for this machine'
+	@echo 'make static     build dist/livenessprobe-linux-amd64 and -arm64, as shipped;'
+	@echo '                ARCH=arm64 builds one'
+	@echo 'make try-static run the tests on what is in dist/; arm64 under qemu'
+	@echo 'make image      package dist/ as dist/livenessprobe-<version>.oci.tar'
+	@echo 'make try-image  run that image in podman, as locked in as a pod can be'
+	@echo 'make try-deploy check the manifests of deploy/'
+	@echo 'make fmt        format the source'
+	@echo 'make clean      remove what was built'
 
 run: tools
 	@echo '== building (the first time gRPC compiles for some minutes)'
@@ -52,26 +61,31 @@ hostile: tools
 	HOSTILE_FULL=1 $(CARGO) test --release --locked --test integration -- \
 	  hostile:: faulty_driver:: --test-threads=1 --show-output
 
+static:
+	@for arch in $(ARCH); do packaging/static.sh "$$arch" || exit; done
+
+try-static: tools
+	@for arch in $(ARCH); do packaging/try-static.sh "$$arch" || exit; done
+
+image:
+	@packaging/image.sh
+
+try-image: tools
+	@packaging/try-image.sh
+
+try-deploy:
+	@packaging/tools.sh try-deploy
+	@packaging/venv.sh target/kubernetes deploy/requirements.txt
+	@target/kubernetes/bin/python deploy/check.py deploy/kubernetes/*.yaml
+
 fmt:
 	$(CARGO) fmt
 
 clean:
 	$(CARGO) clean
-
-# What building needs besides Rust: Cargo itself, and C-core's build tools.
-TOOLS_NEEDED := cmake make g++ gcc
+	rm -rf dist
 
 tools:
 	@command -v $(CARGO) >/dev/null || { \
 	  echo 'error: cargo is missing; install Rust with rustup (https://rustup.rs)' >&2; exit 1; }
-	@missing=; for tool in $(TOOLS_NEEDED); do \
-	  command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
-	[ -z "$$missing" ] && exit 0; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "== installing$$missing"; \
-	  apt-get update && DEBIAN_FRONTEND=noninteractive \
-	    apt-get install --yes --no-install-recommends $$missing libc6-dev; \
-	else \
-	  echo "error: these build tools are missing; install them first: apt-get install$$missing libc6-dev" >&2; \
-	  exit 1; \
-	fi
+	@packaging/tools.sh build

@@ -17,6 +17,7 @@ mod faulty_driver;
 mod footprint;
 mod hostile;
 mod http;
+mod image;
 mod logs;
 mod metrics;
 mod packaging;

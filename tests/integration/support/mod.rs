@@ -3,6 +3,7 @@
 pub mod driver;
 pub mod h2;
 pub mod http;
+pub mod podman;
 pub mod process;
 pub mod sidecar;
 pub mod siege;

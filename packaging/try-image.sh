@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Runs the image in dist/ with podman and runc, and looks into it with skopeo:
+# tests/integration/image.rs has what is tried. `make try-image` calls this.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)
+export LIVENESSPROBE_IMAGE=$PWD/dist/livenessprobe-$version.oci.tar
+[ -f "$LIVENESSPROBE_IMAGE" ] || {
+  echo "error: there is no dist/livenessprobe-$version.oci.tar; run: make static image" >&2
+  exit 1
+}
+[ "$(id -u)" = 0 ] || {
+  echo 'error: the limits that are tried need root; run: sudo make try-image' >&2
+  exit 1
+}
+packaging/tools.sh try-image
+
+echo "== dist/livenessprobe-$version.oci.tar in podman"
+cargo test --release --locked --test integration -- --ignored image:: --test-threads=1 \
+  --show-output | tee target/try-image.log
+# A name that fits no test would pass.
+grep --quiet '^test image::' target/try-image.log
