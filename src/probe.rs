@@ -4,7 +4,6 @@
 //! Each probe makes a new connection, on purpose: over a kept one a deleted or
 //! replaced socket file would stay healthy for ever (upstream's issue 68).
 
-mod bounded;
 mod call;
 mod connect;
 mod flight;

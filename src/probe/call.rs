@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use grpcio::{
-    CallOption, Channel, ChannelBuilder, Client, ClientUnaryReceiver, CompressionAlgorithms,
-    EnvBuilder, Environment, Error, Method,
+    CallOption, Channel, ChannelBuilder, Client, CompressionAlgorithms, EnvBuilder, Environment,
+    Error, Method, ResourceQuota,
 };
 
+use super::Window;
 use super::outcome::{CallError, Code};
-use super::{Window, bounded};
 use crate::address::CsiAddress;
 use crate::duration;
 use crate::panics;
@@ -20,6 +20,16 @@ use crate::panics;
 /// GetPluginInfo's a name, a version and the vendor's manifest, and gRPC's own
 /// default would let a driver make us hold 4 MiB.
 const MESSAGE_MAX: i32 = 16 * 1024;
+
+/// What gRPC may hold of a connection, in bytes, before it gives up the call. It
+/// looks at `MESSAGE_MAX` when all of a message is there, and flow control lets it
+/// come however long it says it is: without this a reply of 200 MB made this
+/// process 200 MB large before it was refused. A call that is as it should be
+/// takes some 50 KiB.
+const HELD_MAX: usize = 1024 * 1024;
+
+/// What C-core says when it gives up a call because of `HELD_MAX`.
+const CORE_FULL: &str = "Buffers full";
 
 /// What C-core says when a call's deadline passes on our side.
 const CORE_DEADLINE: &str = "Deadline Exceeded";
@@ -79,21 +89,23 @@ impl Caller {
         window: Window,
     ) -> Result<Reply, CallError> {
         let timeout = window.answer_by().saturating_duration_since(Instant::now());
+        // Kept until the call has ended: C-core's channels do not, and a quota that
+        // nobody keeps is counted but never acted upon.
+        let quota = ResourceQuota::new(None).resize_memory(HELD_MAX);
         // grpcio panics on a reply of status OK without a message.
         let result = panics::caught(|| {
-            let client = Client::new(self.channel(socket, address));
+            let client = Client::new(self.channel(socket, address, quota.clone()));
             let options = CallOption::default().timeout(timeout);
-            let call = client.unary_call_async(method, request, options)?;
-            bounded::wait(call, ClientUnaryReceiver::cancel).transpose()
+            client.unary_call(method, request, options)
         });
         match result {
-            Ok(Ok(Some(reply))) => Ok(reply),
-            Ok(Ok(None)) => Err(CallError::new(
-                Code::RESOURCE_EXHAUSTED,
-                &format!("the driver's reply to {} is far too large", method.name),
-            )),
+            Ok(Ok(reply)) => Ok(reply),
             Ok(Err(Error::RpcFailure(status))) => {
                 let code = Code(status.code().into());
+                if code == Code::RESOURCE_EXHAUSTED && status.message() == CORE_FULL {
+                    let message = format!("the driver's reply to {} is far too large", method.name);
+                    return Err(CallError::new(code, &message));
+                }
                 // A driver may relay the very same words from somewhere else.
                 let is_over = Instant::now() >= window.answer_by();
                 if is_over && code == Code::DEADLINE_EXCEEDED && status.message() == CORE_DEADLINE {
@@ -123,10 +135,11 @@ impl Caller {
         unsafe_code,
         reason = "see SAFETY; the other way is a resolver, see probe.rs"
     )]
-    fn channel(&self, socket: OwnedFd, address: &CsiAddress) -> Channel {
+    fn channel(&self, socket: OwnedFd, address: &CsiAddress, quota: ResourceQuota) -> Channel {
         let builder = ChannelBuilder::new(Arc::clone(&self.environment))
             .default_authority(address.authority())
             .max_receive_message_len(MESSAGE_MAX)
+            .set_resource_quota(quota)
             .default_compression_algorithm(CompressionAlgorithms::GRPC_COMPRESS_NONE)
             .enable_retry(false)
             // The driver is on this node; what http_proxy says is about elsewhere.
