@@ -6,7 +6,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test hostile build static try-static image try-image try-deploy tools fmt clean
+.PHONY: help run test hostile build static try-static image try-image try-deploy tools fmt clean programs
 
 CARGO ?= cargo
 # What `make static` and `make try-static` are about; both where it is not given.
@@ -35,21 +35,25 @@ help:
 	@echo 'make fmt        format the source'
 	@echo 'make clean      remove what was built'
 
-run: tools
+run: programs
+	@examples/demo.sh
+
+# What is started by the demonstration and by the tests: `cargo test` would build
+# the example as a test and not as a program.
+programs: tools
 	@echo '== building (the first time gRPC compiles for some minutes)'
 	$(CARGO) build --release --locked --bin livenessprobe --example csi_driver
-	@examples/demo.sh
 
 build: tools
 	$(CARGO) build --release --locked --bin livenessprobe
 	@echo 'built target/release/livenessprobe'
 
-test: tools
+test: programs
 	@$(CARGO) fmt --version >/dev/null 2>&1 && $(CARGO) clippy --version >/dev/null 2>&1 || { \
 	  echo 'error: rustfmt or clippy is missing; run: rustup component add rustfmt clippy' >&2; exit 1; }
 	@echo '== format'
 	$(CARGO) fmt --check
-	@echo '== clippy (the first time gRPC compiles for some minutes)'
+	@echo '== clippy'
 	$(CARGO) clippy --release --locked --all-targets -- --deny warnings
 	@echo '== tests'
 	$(CARGO) test --release --locked --all-targets -- --skip hostile:: --skip faulty_driver::
@@ -57,20 +61,20 @@ test: tools
 	$(CARGO) test --release --locked --test integration -- \
 	  hostile:: faulty_driver:: --test-threads=1
 
-hostile: tools
+hostile: programs
 	HOSTILE_FULL=1 $(CARGO) test --release --locked --test integration -- \
 	  hostile:: faulty_driver:: --test-threads=1 --show-output
 
 static:
 	@for arch in $(ARCH); do packaging/static.sh "$$arch" || exit; done
 
-try-static: tools
+try-static: programs
 	@for arch in $(ARCH); do packaging/try-static.sh "$$arch" || exit; done
 
 image:
 	@packaging/image.sh
 
-try-image: tools
+try-image: programs
 	@packaging/try-image.sh
 
 try-deploy:
