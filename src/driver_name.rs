@@ -36,6 +36,12 @@ impl DriverName {
         self.0.get().map_or(UNKNOWN, String::as_str)
     }
 
+    /// Sets the name, once: the first one stays.
+    pub fn set(&self, name: String) {
+        // An error is the name that came second.
+        let _ = self.0.set(name);
+    }
+
     /// Starts asking. `on_call` hears of each GetPluginInfo call that was made:
     /// its code and how long it took.
     ///
@@ -75,8 +81,7 @@ impl DriverName {
             match answer {
                 Ok(name) => {
                     log::info!(driver = name.as_str(); "CSI driver name");
-                    // Nobody else sets it, so it cannot be set already.
-                    let _ = self.0.set(name);
+                    self.set(name);
                     return;
                 }
                 // The probes tell of a driver that is not there.

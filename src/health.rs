@@ -181,7 +181,7 @@ pub fn verbose(plain: &str, details: &Details) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::{CallError, Code, ConnectError, ProbeError};
+    use crate::probe::{CallError, Code, ConnectError, ProbeError, Reason};
 
     fn paths() -> Paths {
         Paths {
@@ -271,6 +271,7 @@ mod tests {
         let connect = Err(ProbeError::Connect(ConnectError {
             address: "/csi/csi.sock".to_owned(),
             cause: "connection refused".to_owned(),
+            reason: Reason::Refused,
             passing: true,
         }));
         let table = [

@@ -26,3 +26,4 @@ pub mod signal;
 pub mod socket;
 pub mod stderr;
 pub mod text;
+pub mod version;

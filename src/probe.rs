@@ -14,7 +14,7 @@ mod window;
 pub use call::{Caller, log_through_us};
 pub use connect::connect;
 pub use flight::{Answer, Events, Flights, Patience, Probe, Urgency};
-pub use outcome::{CallError, Code, ConnectError, Outcome, ProbeError, Readiness, Report};
+pub use outcome::{CallError, Code, ConnectError, Outcome, ProbeError, Readiness, Reason, Report};
 pub use window::Window;
 
 use std::time::Instant;

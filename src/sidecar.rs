@@ -14,7 +14,7 @@ use crate::flags::{MetricsAt, Options};
 use crate::health::{self, Details, Paths, Question, Route};
 use crate::identity::{GET_PLUGIN_INFO, PROBE};
 use crate::logging::{self, VERBOSITY_MAX};
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, DriverMetrics, Metrics};
 use crate::probe::{
     self, Answer, Caller, Events, Flights, Patience, Phase, ProbeError, Readiness, Report, Urgency,
     Window,
@@ -40,7 +40,7 @@ struct Site {
     address: String,
     probe_timeout: Duration,
     name: DriverName,
-    metrics: Arc<Metrics>,
+    metrics: Metrics,
 }
 
 impl Sidecar {
@@ -122,21 +122,21 @@ impl Site {
     fn new(options: &Options, started: SystemTime) -> Result<Site, String> {
         probe::log_through_us(options.verbosity == VERBOSITY_MAX);
         let caller = Arc::new(Caller::new()?);
-        let metrics = Metrics::new(started)
-            .map(Arc::new)
-            .map_err(|error| format!("cannot set up the metrics: {error}"))?;
+        let metrics =
+            Metrics::new(started).map_err(|error| format!("cannot set up the metrics: {error}"))?;
         let name = DriverName::default();
+        let driver = Arc::new(metrics.of_driver(name.clone()));
         name.learn(
             options.csi_address.clone(),
             Arc::clone(&caller),
             options.probe_timeout,
             {
-                let (name, metrics) = (name.clone(), Arc::clone(&metrics));
-                move |code, took| metrics.called(name.get(), GET_PLUGIN_INFO.name, code, took)
+                let driver = Arc::clone(&driver);
+                move |code, took| driver.called(GET_PLUGIN_INFO.name, code, took)
             },
         )?;
         let events = Events {
-            ended: Box::new(on_report(options, name.clone(), Arc::clone(&metrics))),
+            ended: Box::new(on_report(options, name.clone(), driver)),
             wedged: Box::new(die),
         };
         let address = options.csi_address.clone();
@@ -229,14 +229,15 @@ fn die(reason: &str) {
 fn on_report(
     options: &Options,
     name: DriverName,
-    metrics: Arc<Metrics>,
+    driver: Arc<DriverMetrics>,
 ) -> impl Fn(&Report) + Send + use<> {
     let address = options.csi_address.to_string();
     let log = Mutex::new(ReportLog::new());
     move |report| {
         if let Some((code, took)) = report.rpc {
-            metrics.called(name.get(), PROBE.name, code, took);
+            driver.called(PROBE.name, code, took);
         }
+        driver.probed(&report.outcome, SystemTime::now());
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
         log_report(&mut log, report, &address, name.get());
     }

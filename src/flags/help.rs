@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::table::{FLAGS, Flag, Group};
+use crate::version::{REVISION, VERSION};
 
 /// The width that fits a terminal.
 const WIDTH: usize = 79;
@@ -11,11 +12,7 @@ const INDENT: &str = "        ";
 /// What `--version` prints: name, semantic version, revision.
 #[must_use]
 pub fn version() -> String {
-    format!(
-        "livenessprobe {} ({})\n",
-        env!("CARGO_PKG_VERSION"),
-        env!("LIVENESSPROBE_REVISION")
-    )
+    format!("livenessprobe {VERSION} ({REVISION})\n")
 }
 
 /// What `--help` prints; lines of at most 79 columns.

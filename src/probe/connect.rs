@@ -8,7 +8,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::ConnectError;
+use super::{ConnectError, Reason};
 use crate::address::CsiAddress;
 use crate::socket;
 
@@ -60,25 +60,40 @@ pub fn connect(
 
 /// Puts the error of an attempt into words.
 fn explain(address: &CsiAddress, error: &io::Error) -> ConnectError {
-    let (cause, passing) = match (error.kind(), address) {
+    let (cause, reason, passing) = match (error.kind(), address) {
         (io::ErrorKind::ConnectionRefused, CsiAddress::Path(path)) => {
             // Linux says "connection refused" of every file that is no socket.
             match fs::metadata(path) {
-                Ok(found) if !found.file_type().is_socket() => ("not a socket".to_owned(), false),
-                _ => ("connection refused".to_owned(), true),
+                Ok(found) if !found.file_type().is_socket() => {
+                    ("not a socket".to_owned(), Reason::NotASocket, false)
+                }
+                _ => ("connection refused".to_owned(), Reason::Refused, true),
             }
         }
         (io::ErrorKind::WouldBlock, _) => (
             "the driver does not accept connections, its queue is full".to_owned(),
+            Reason::QueueFull,
             true,
         ),
-        (io::ErrorKind::TimedOut, _) => ("timed out".to_owned(), true),
-        _ => (in_words(error), !is_final(error)),
+        (io::ErrorKind::TimedOut, _) => ("timed out".to_owned(), Reason::TimedOut, true),
+        (kind, _) => (in_words(error), reason(kind), !is_final(error)),
     };
     ConnectError {
         address: address.to_string(),
         cause,
+        reason,
         passing,
+    }
+}
+
+fn reason(kind: io::ErrorKind) -> Reason {
+    match kind {
+        io::ErrorKind::NotFound => Reason::NotFound,
+        io::ErrorKind::ConnectionRefused => Reason::Refused,
+        io::ErrorKind::PermissionDenied => Reason::PermissionDenied,
+        io::ErrorKind::NotADirectory => Reason::NotADirectory,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Reason::Unreachable,
+        _ => Reason::Other,
     }
 }
 

@@ -16,7 +16,9 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::call::no_answer;
-use super::{CallError, Code, ConnectError, Outcome, Phase, ProbeError, Readiness, Report, Window};
+use super::{
+    CallError, Code, ConnectError, Outcome, Phase, ProbeError, Readiness, Reason, Report, Window,
+};
 use crate::address::CsiAddress;
 use crate::identity::PROBE;
 use crate::panics;
@@ -261,6 +263,7 @@ impl Shared {
             _ => ProbeError::Connect(ConnectError {
                 address: self.address.to_string(),
                 cause: "timed out".to_owned(),
+                reason: Reason::TimedOut,
                 passing: true,
             }),
         }

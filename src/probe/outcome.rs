@@ -56,6 +56,8 @@ pub struct ConnectError {
     pub address: String,
     /// The cause in words.
     pub cause: String,
+    /// The cause as a metric's label.
+    pub reason: Reason,
     /// Whether waiting can cure it, as it does a socket that is not there yet.
     pub passing: bool,
 }
@@ -63,6 +65,48 @@ pub struct ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot connect to {}: {}", self.address, self.cause)
+    }
+}
+
+/// Why there is no connection, in one word of a fixed set: the words of a cause
+/// are the C library's, and no label of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// There is no such socket, or no such host.
+    NotFound,
+    /// Nobody listens.
+    Refused,
+    /// The socket's owner or mode, or a security module, forbids it.
+    PermissionDenied,
+    /// What is there is a file of another kind.
+    NotASocket,
+    /// A part of the path is a file.
+    NotADirectory,
+    /// The driver does not accept connections.
+    QueueFull,
+    /// No route leads to the host.
+    Unreachable,
+    /// Nothing happened in time.
+    TimedOut,
+    /// Anything else; the log has the words.
+    Other,
+}
+
+impl Reason {
+    /// The word.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Reason::NotFound => "not_found",
+            Reason::Refused => "refused",
+            Reason::PermissionDenied => "permission_denied",
+            Reason::NotASocket => "not_a_socket",
+            Reason::NotADirectory => "not_a_directory",
+            Reason::QueueFull => "queue_full",
+            Reason::Unreachable => "unreachable",
+            Reason::TimedOut => "timed_out",
+            Reason::Other => "other",
+        }
     }
 }
 

@@ -1,6 +1,52 @@
 //! The metrics as they are scraped.
 
-use super::support::{Dir, Driver, Sidecar};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::support::{Dir, Driver, Sidecar, eventually, sidecar};
+
+/// The value of a series in an exposition.
+fn value(text: &str, series: &str) -> Option<f64> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
+        .map(|value| value.parse().unwrap())
+}
+
+fn now() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap().as_secs_f64()
+}
+
+#[test]
+fn upstream_s_families_are_as_recorded_line_by_line() {
+    const RECORDED: &str = include_str!("../data/upstream_families.txt");
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &["--name=hostpath.csi.k8s.io"]);
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    sidecar.process.err.wait_for(0, "CSI driver name");
+    assert_eq!(sidecar.healthz().status, 200);
+
+    // All but the values, which are this run's.
+    let series = |line: &str| match line.rsplit_once(' ') {
+        Some((series, value)) if !line.starts_with('#') => {
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+            series.to_owned()
+        }
+        _ => line.to_owned(),
+    };
+    let expected: Vec<String> = RECORDED.lines().map(series).collect();
+    let text = sidecar.get("/metrics").body;
+    let found: Vec<String> = text
+        .lines()
+        .filter(|line| {
+            line.contains("csi_sidecar_operations_seconds")
+                || line.contains("process_start_time_seconds")
+        })
+        // The start's sample has a name of its own; see below.
+        .filter(|line| !line.contains("unknown-driver"))
+        .map(series)
+        .collect();
+    assert_eq!(found, expected);
+}
 
 #[test]
 fn calls_are_counted_by_driver_code_and_method() {
@@ -90,4 +136,109 @@ fn the_start_is_this_process_s() {
         seconds(before) <= value && value <= seconds(after),
         "{value}"
     );
+}
+
+#[test]
+fn the_driver_s_state_is_told_as_it_changes() {
+    const SUCCESS: &str = "csi_sidecar_probe_success{driver_name=\"state.example\"}";
+    const LAST: &str =
+        "csi_sidecar_probe_last_success_timestamp_seconds{driver_name=\"state.example\"}";
+    let dir = Dir::new();
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    // Not asked yet: there is nothing to tell.
+    let text = sidecar.get("/metrics").body;
+    assert!(!text.contains("csi_sidecar_probe_"), "{text}");
+
+    assert_eq!(sidecar.healthz().status, 500);
+    // The answer comes before the deadline, at which the probe ends.
+    let failed =
+        "csi_sidecar_connect_failures_total{driver_name=\"unknown-driver\",reason=\"not_found\"}";
+    eventually("a failed connection in the metrics", || {
+        value(&sidecar.get("/metrics").body, failed) == Some(1.0)
+    });
+    let text = sidecar.get("/metrics").body;
+    assert_eq!(
+        value(
+            &text,
+            "csi_sidecar_probe_success{driver_name=\"unknown-driver\"}"
+        ),
+        Some(0.0)
+    );
+    assert!(!text.contains("last_success"), "{text}");
+
+    let mut driver = Driver::start(&dir.socket(), &["--name=state.example"]);
+    sidecar.process.err.wait_for(0, "CSI driver name");
+    let before = now();
+    assert_eq!(sidecar.healthz().status, 200);
+    let after = now();
+    let text = sidecar.get("/metrics").body;
+    assert_eq!(value(&text, SUCCESS), Some(1.0));
+    let last = value(&text, LAST).unwrap();
+    assert!(before <= last && last <= after, "{before} {last} {after}");
+    // The gauges have moved to the name; the counter is where it was counted.
+    assert_eq!(
+        text.matches("csi_sidecar_probe_success{").count(),
+        1,
+        "{text}"
+    );
+    assert_eq!(value(&text, failed), Some(1.0));
+
+    driver.process.kill();
+    let mut driver = Driver::start(&dir.socket(), &["--not-ready"]);
+    assert_eq!(sidecar.healthz().status, 500);
+    let text = sidecar.get("/metrics").body;
+    assert_eq!(value(&text, SUCCESS), Some(0.0));
+    assert_eq!(value(&text, LAST), Some(last));
+
+    driver.process.kill();
+    assert_eq!(sidecar.healthz().status, 500);
+    eventually("a refused connection in the metrics", || {
+        let refused =
+            "csi_sidecar_connect_failures_total{driver_name=\"state.example\",reason=\"refused\"}";
+        value(&sidecar.get("/metrics").body, refused) == Some(1.0)
+    });
+}
+
+#[test]
+fn the_process_is_told_as_the_kernel_sees_it() {
+    let dir = Dir::new();
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    sidecar.get("/metrics");
+    let text = sidecar.get("/metrics").body;
+    let resident = value(&text, "process_resident_memory_bytes").unwrap() / 1024.0;
+    let kernel = f64::from(u32::try_from(sidecar.status("VmRSS")).unwrap());
+    assert!((resident - kernel).abs() < 512.0, "{resident} {kernel} KiB");
+
+    // The connection of the scrape is open while it is counted.
+    let counted = value(&text, "process_open_fds").unwrap();
+    let open = f64::from(u32::try_from(sidecar.descriptors()).unwrap());
+    assert!((open..=open + 8.0).contains(&counted), "{counted} {open}");
+
+    // The kernel counts in hundredths, so it is asked for until there is one.
+    let mut last = value(&text, "process_cpu_seconds_total").unwrap();
+    eventually("a hundredth of a second of work", || {
+        let text = sidecar.get("/metrics").body;
+        let cpu = value(&text, "process_cpu_seconds_total").unwrap();
+        assert!(cpu >= last, "{cpu} after {last}");
+        last = cpu;
+        cpu > 0.0
+    });
+    // As soon as there is one, so there are not many.
+    assert!(last < 0.5, "{last} s");
+}
+
+#[test]
+fn the_build_is_the_one_that_version_prints() {
+    let dir = Dir::new();
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let version = sidecar::command().arg("--version").output().unwrap();
+    let version = String::from_utf8(version.stdout).unwrap();
+    let (version, revision) = version
+        .trim_end()
+        .strip_prefix("livenessprobe ")
+        .and_then(|rest| rest.strip_suffix(')')?.split_once(" ("))
+        .unwrap();
+    let series =
+        format!("livenessprobe_build_info{{revision=\"{revision}\",version=\"{version}\"}}");
+    assert_eq!(value(&sidecar.get("/metrics").body, &series), Some(1.0));
 }

@@ -171,6 +171,7 @@ fn a_window_that_closes_is_answered_with_what_is_known() {
     let gone = ConnectError {
         address: "/csi/csi.sock".to_owned(),
         cause: "gone".to_owned(),
+        reason: Reason::Other,
         passing: true,
     };
     for (phase, words) in [
