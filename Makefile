@@ -55,6 +55,8 @@ test: programs
 	$(CARGO) fmt --check
 	@echo '== clippy'
 	$(CARGO) clippy --release --locked --all-targets -- --deny warnings
+	@echo '== documentation'
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --release --locked --no-deps --document-private-items
 	@echo '== tests'
 	$(CARGO) test --release --locked --all-targets -- --skip hostile:: --skip faulty_driver::
 	@echo '== hostile clients and faulty drivers, one after the other'

@@ -144,7 +144,7 @@ pub fn format(length: Duration) -> String {
     text
 }
 
-/// As [`format`], cut to a multiple of `unit`, which is shorter than a second:
+/// As [`format()`], cut to a multiple of `unit`, which is shorter than a second:
 /// the rest would be noise.
 #[must_use]
 pub fn format_to(length: Duration, unit: Duration) -> String {
