@@ -21,6 +21,7 @@ mod image;
 mod logs;
 mod metrics;
 mod packaging;
+mod readme;
 mod sharing;
 mod shipped;
 mod signals;

@@ -1,14 +1,11 @@
 //! What happens to the driver's socket, and what the next probe says of it.
 
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
-use std::os::unix::process::CommandExt as _;
-use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use super::support::sidecar;
-use super::support::sys::{is_root, shorten_queue};
+use super::support::sys::shorten_queue;
 use super::support::{Dir, Driver, LATENESS, Sidecar, h2};
 
 /// A failing connect answers this long before the deadline.
@@ -238,22 +235,6 @@ fn a_loop_of_links_fails_at_once() {
 fn a_socket_without_permission_fails_at_once() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    // Where this test's directory is, another user may not be let in.
-    let binary = dir.path().join("livenessprobe");
-    std::fs::copy(sidecar::binary(), &binary).unwrap();
-    let mut command = Command::new(&binary);
-    command
-        .arg(format!("--csi-address={}", dir.socket()))
-        .arg("--http-endpoint=127.0.0.1:0");
-    // connect(2) needs write permission; root has it always, so root's test
-    // runs the sidecar as somebody else.
-    let mode = if is_root() {
-        command.uid(65534).gid(65534);
-        0o755
-    } else {
-        0o000
-    };
-    std::fs::set_permissions(dir.socket(), PermissionsExt::from_mode(mode)).unwrap();
-    let sidecar = Sidecar::run(&mut command);
+    let sidecar = Sidecar::start_without_permission(&dir);
     fails_at_once(&sidecar, &cannot_connect(&dir, "permission denied"));
 }

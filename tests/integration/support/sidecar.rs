@@ -1,11 +1,15 @@
 //! The product's binary, started with flags and asked over TCP.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::sync::LazyLock;
 
+use super::Dir;
 use super::http::{self, Response};
 use super::process::Process;
+use super::sys::is_root;
 
 /// The variable that names the binary that ships, when that is under test.
 const SHIPPED: &str = "LIVENESSPROBE_BINARY";
@@ -52,6 +56,27 @@ impl Sidecar {
             .arg(format!("--csi-address={csi_address}"))
             .arg("--http-endpoint=127.0.0.1:0")
             .args(flags);
+        Sidecar::run(&mut command)
+    }
+
+    /// Starts it as somebody who may not connect to the socket in this directory.
+    pub fn start_without_permission(dir: &Dir) -> Sidecar {
+        // Where this test's directory is, another user may not be let in.
+        let binary = dir.path().join("livenessprobe");
+        std::fs::copy(self::binary(), &binary).unwrap();
+        let mut command = Command::new(&binary);
+        command
+            .arg(format!("--csi-address={}", dir.socket()))
+            .arg("--http-endpoint=127.0.0.1:0");
+        // connect(2) needs write permission; root has it always, so root's test
+        // runs the sidecar as somebody else.
+        let mode = if is_root() {
+            command.uid(65534).gid(65534);
+            0o755
+        } else {
+            0o000
+        };
+        std::fs::set_permissions(dir.socket(), PermissionsExt::from_mode(mode)).unwrap();
         Sidecar::run(&mut command)
     }
 

@@ -1,0 +1,268 @@
+//! The README's examples and tables, held to what the binary does. Its flags are
+//! compared with `--help` in src/flags/help.rs.
+
+use std::collections::BTreeSet;
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use super::support::sys::shorten_queue;
+use super::support::{Dir, Driver, Sidecar, h2, sidecar};
+
+const README: &str = include_str!("../../README.md");
+
+/// The text between this heading and the next one.
+fn section(heading: &str) -> &'static str {
+    let (_, rest) = README
+        .split_once(&format!("\n## {heading}\n"))
+        .unwrap_or_else(|| panic!("no section {heading:?}"));
+    rest.split("\n## ").next().unwrap()
+}
+
+/// The fenced blocks of this language.
+fn blocks(text: &'static str, language: &str) -> Vec<&'static str> {
+    let parts = text.split("```").skip(1).step_by(2);
+    parts
+        .filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n'))
+        .collect()
+}
+
+/// The first cell of each row, as far as it is code.
+fn first_cells(text: &'static str) -> Vec<&'static str> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect()
+}
+
+/// Whether `text` is `pattern`, in which `...` stands for anything.
+fn is_like(text: &str, pattern: &str) -> bool {
+    match pattern.split_once("...") {
+        // A driver may have nothing to say.
+        Some((begin, "")) => text.starts_with(begin),
+        Some(_) => panic!("{pattern:?}: only an end can be left open"),
+        None => text == pattern,
+    }
+}
+
+/// A directory in which something is in the driver's place, and what has to live
+/// for as long.
+type Scene = fn(&Dir) -> Box<dyn std::any::Any>;
+
+fn driver(dir: &Dir, flags: &[&str]) -> Box<dyn std::any::Any> {
+    Box::new(Driver::start(&dir.socket(), flags))
+}
+
+fn listening(dir: &Dir) -> UnixListener {
+    UnixListener::bind(dir.socket()).unwrap()
+}
+
+#[test]
+fn each_reason_for_500_is_what_it_says_in_that_case() {
+    // In the order of the table.
+    let scenes: &[(&str, Scene)] = &[
+        ("initialising", |dir| driver(dir, &["--not-ready"])),
+        ("nothing", |_| Box::new(())),
+        ("a socket left behind", |dir| {
+            drop(listening(dir));
+            Box::new(())
+        }),
+        ("no permission", |dir| driver(dir, &[])),
+        ("a file", |dir| {
+            std::fs::write(dir.socket(), "x").unwrap();
+            Box::new(())
+        }),
+        ("a full queue", |dir| {
+            let listener = listening(dir);
+            shorten_queue(&listener);
+            let waiting = UnixStream::connect(dir.socket()).unwrap();
+            Box::new((listener, waiting))
+        }),
+        ("a driver that hangs", |dir| driver(dir, &["--hang"])),
+        ("a connection that is closed", |dir| {
+            Box::new(h2::serve(dir.socket().as_ref(), |call| {
+                let _ = call.socket.shutdown(std::net::Shutdown::Both);
+            }))
+        }),
+        ("another service", |dir| driver(dir, &["--error=12"])),
+        ("a long reply", |dir| driver(dir, &["--padding=100000"])),
+        ("no message", |dir| {
+            Box::new(h2::serve(dir.socket().as_ref(), |mut call| {
+                let answer = h2::ok_without_message(call.stream);
+                call.send(&answer);
+            }))
+        }),
+        ("an ill driver", |dir| {
+            driver(dir, &["--error=9", "--message=disk on fire"])
+        }),
+    ];
+    let rows = first_cells(section("Why did it say 500?"));
+    assert_eq!(rows.len(), scenes.len(), "{rows:#?}");
+    for (row, (what, scene)) in rows.iter().zip(scenes) {
+        let dir = Dir::new();
+        let _alive = scene(&dir);
+        // With the default timeout, which is in one of the answers.
+        let sidecar = if *what == "no permission" {
+            Sidecar::start_without_permission(&dir)
+        } else {
+            Sidecar::start(&dir.socket(), &[])
+        };
+        let response = sidecar.healthz();
+        assert_eq!(response.status, 500, "{what}");
+        let body = response.body.replace(&dir.socket(), "/csi/csi.sock");
+        assert!(is_like(&body, row), "{what}: {body:?} is not {row:?}");
+    }
+}
+
+#[test]
+fn the_verbose_answer_has_those_lines() {
+    let block = blocks(section("What it answers"), "text")[0];
+    let (command, expected) = block.split_once('\n').unwrap();
+    assert_eq!(command, "$ curl 'http://127.0.0.1:9808/healthz?verbose'");
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    sidecar.process.err.wait_for(0, "CSI driver name");
+    let body = sidecar.get("/healthz?verbose").body;
+    // A time and a duration are this run's.
+    let plain = |text: &str| {
+        let lines = text.lines().map(|line| {
+            let (name, value) = line.split_once(": ").unwrap();
+            match name {
+                "took" | "last success" => name.to_owned(),
+                _ => format!("{name}: {value}"),
+            }
+        });
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        plain(&body.replace(&dir.socket(), "/csi/csi.sock")),
+        plain(expected)
+    );
+}
+
+#[test]
+fn the_log_lines_are_of_that_form() {
+    let block = blocks(section("Logs"), "text")[0];
+    let dir = Dir::new();
+    drop(listening(&dir));
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    sidecar.healthz();
+    sidecar.process.err.wait_for(0, "Probe failed");
+    let log = sidecar.log().replace(&dir.socket(), "/csi/csi.sock");
+    for line in block.lines() {
+        // Without the header, whose form is held elsewhere, and the values that
+        // are this run's.
+        let told = |line: &str| {
+            let (_, told) = line.split_once("] ").unwrap();
+            let words = told.replace("unknown-driver", "example.csi.livenessprobe");
+            let kept = words
+                .split(" took=")
+                .next()
+                .unwrap()
+                .split(" address=\"[")
+                .next()
+                .unwrap()
+                .split(" address=\"127")
+                .next()
+                .unwrap();
+            kept.to_owned()
+        };
+        assert!(
+            log.lines().any(|found| told(found) == told(line)),
+            "{line}\nis not in\n{log}"
+        );
+    }
+}
+
+#[test]
+fn the_metrics_are_those_of_the_table() {
+    let dir = Dir::new();
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=200ms"]);
+    // All that can happen, so that each family has something to tell.
+    sidecar.healthz();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    sidecar.process.err.wait_for(0, "CSI driver name");
+    assert_eq!(sidecar.healthz().status, 200);
+    let text = sidecar.get("/metrics").body;
+    let with_labels = |series: &str| {
+        let (name, rest) = series.split_once('{').unwrap_or((series, ""));
+        let labels = rest.trim_end_matches('}').split(',');
+        let names = labels.map(|label| label.split('=').next().unwrap());
+        let names: BTreeSet<&str> = names
+            .filter(|name| !name.is_empty() && *name != "le")
+            .collect();
+        format!("{name} {names:?}")
+    };
+    let told: BTreeSet<String> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| with_labels(line.rsplit_once(' ').unwrap().0))
+        .map(|series| {
+            ["_bucket ", "_sum ", "_count "]
+                .iter()
+                .fold(series, |series, part| series.replace(part, " "))
+        })
+        .collect();
+    let rows = first_cells(section("Metrics"));
+    let written: BTreeSet<String> = rows.iter().map(|row| with_labels(row)).collect();
+    assert_eq!(told, written);
+}
+
+/// `args: ["--a", "--b"]` of a manifest.
+fn args(line: &str) -> Option<Vec<String>> {
+    let (_, list) = line.split_once("args: [")?;
+    let (list, _) = list.split_once(']')?;
+    let words = list.split(", ").map(|word| word.trim_matches('"'));
+    Some(words.map(str::to_owned).collect())
+}
+
+#[test]
+fn the_arguments_of_each_manifest_are_served() {
+    let manifests: Vec<_> = ["yaml", "diff"]
+        .iter()
+        .flat_map(|language| blocks(README, language))
+        .collect();
+    let mut tried = 0;
+    for words in manifests
+        .iter()
+        .flat_map(|manifest| manifest.lines().filter_map(args))
+    {
+        let dir = Dir::new();
+        let _driver = Driver::start(&dir.socket(), &[]);
+        // On a port of its own: tests run side by side.
+        let words = words.iter().map(|word| {
+            let word = word.replace("/csi/csi.sock", &dir.socket());
+            word.replace("9808", "0")
+        });
+        let sidecar = Sidecar::run(sidecar::command().args(words));
+        assert_eq!(sidecar.healthz().both(), (200, "ok"));
+        tried += 1;
+    }
+    assert_eq!(tried, 3);
+}
+
+#[test]
+fn each_link_into_the_repository_leads_somewhere() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut tried = 0;
+    for target in README
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+    {
+        if let Some(anchor) = target.strip_prefix('#') {
+            let headings = README.lines().filter_map(|line| line.strip_prefix("## "));
+            let anchors: Vec<String> = headings
+                .map(|heading| {
+                    heading
+                        .to_lowercase()
+                        .replace(' ', "-")
+                        .replace(['?', '\''], "")
+                })
+                .collect();
+            assert!(anchors.iter().any(|known| known == anchor), "#{anchor}");
+        } else if !target.starts_with("https://") {
+            assert!(root.join(target).exists(), "{target}");
+        }
+        tried += 1;
+    }
+    assert!(tried > 15, "{tried}");
+}
