@@ -31,7 +31,7 @@ help:
 	@echo 'make try-static run the tests on what is in dist/; arm64 under qemu'
 	@echo 'make image      package dist/ as dist/livenessprobe-<version>.oci.tar'
 	@echo 'make try-image  run that image in podman, as locked in as a pod can be'
-	@echo 'make try-deploy check the manifests of deploy/'
+	@echo 'make try-deploy check the manifests, alerts and dashboard of deploy/'
 	@echo 'make fmt        format the source'
 	@echo 'make clean      remove what was built'
 
@@ -79,10 +79,8 @@ image:
 try-image: programs
 	@packaging/try-image.sh
 
-try-deploy:
-	@packaging/tools.sh try-deploy
-	@packaging/venv.sh target/kubernetes deploy/requirements.txt
-	@target/kubernetes/bin/python deploy/check.py deploy/kubernetes/*.yaml
+try-deploy: programs
+	@deploy/try.sh
 
 fmt:
 	$(CARGO) fmt

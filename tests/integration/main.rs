@@ -20,6 +20,7 @@ mod http;
 mod image;
 mod logs;
 mod metrics;
+mod monitoring;
 mod packaging;
 mod readme;
 mod sharing;

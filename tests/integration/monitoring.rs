@@ -1,0 +1,23 @@
+//! A scrape in which each family has something to tell, for `make try-deploy`:
+//! promtool, Prometheus' own parser, the alerts and the dashboard are tried on it.
+
+use super::support::{Dir, Driver, Sidecar};
+
+/// Where the scrape is to be left.
+const SCRAPE: &str = "LIVENESSPROBE_SCRAPE";
+
+#[test]
+#[ignore = "makes a file for other checks; run: make try-deploy"]
+fn a_scrape_has_every_family() {
+    let path = std::env::var(SCRAPE).expect(SCRAPE);
+    let dir = Dir::new();
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=300ms"]);
+    // One connection that fails, and one probe that succeeds.
+    assert_eq!(sidecar.healthz().status, 500);
+    let _driver = Driver::start(&dir.socket(), &["--name=hostpath.csi.k8s.io"]);
+    sidecar.process.err.wait_for(0, "CSI driver name");
+    assert_eq!(sidecar.healthz().status, 200);
+    let text = sidecar.get("/metrics").body;
+    assert_eq!(text.matches("# TYPE ").count(), 9, "{text}");
+    std::fs::write(path, text).unwrap();
+}
