@@ -18,12 +18,17 @@ use crate::address::{CsiAddress, ListenAddress};
 /// The kernel cuts this to net.core.somaxconn (4096 since Linux 5.4).
 pub const BACKLOG: i32 = 4096;
 
+/// The longest wait for room in a Unix socket's accept queue. The kernel's timers
+/// are coarse where they are long: one of 2.9 s may come a quarter of a second late
+/// (kernel/time/timer.c, "granularity"), and with it the answer.
+const UNIX_WAIT: Duration = Duration::from_millis(200);
+
 /// Connects to the driver, waiting no longer than `until`.
 ///
 /// # Errors
 ///
 /// The error of connect(2), or of the host's lookup. A Unix socket whose
-/// accept queue stays full is EAGAIN.
+/// accept queue stays full is EAGAIN, before `until` if that is far away.
 pub fn connect(address: &CsiAddress, until: Instant) -> io::Result<OwnedFd> {
     match address {
         CsiAddress::Path(path) => connect_unix(&SockAddr::unix(path)?, until),
@@ -38,7 +43,7 @@ pub fn connect(address: &CsiAddress, until: Instant) -> io::Result<OwnedFd> {
 /// is nothing to poll for.
 fn connect_unix(address: &SockAddr, until: Instant) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_write_timeout(Some(left(until)?))?;
+    socket.set_write_timeout(Some(left(until)?.min(UNIX_WAIT)))?;
     socket.connect(address)?;
     socket.set_write_timeout(None)?;
     Ok(socket.into())

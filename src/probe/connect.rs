@@ -52,9 +52,12 @@ pub fn connect(
         if !error.passing || left.is_zero() {
             return Err(error);
         }
+        // For room in a queue the attempt itself has waited, in the kernel.
+        if error.reason != Reason::QueueFull {
+            thread::sleep(pause.min(left));
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
         last = Some(error);
-        thread::sleep(pause.min(left));
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
