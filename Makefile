@@ -6,7 +6,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test hostile build static try-static image try-image try-deploy tools fmt clean programs
+.PHONY: help run test hostile interop build static try-static image try-image try-deploy tools fmt clean programs
 
 CARGO ?= cargo
 # What `make static` and `make try-static` are about; both where it is not given.
@@ -25,6 +25,7 @@ help:
 	@echo 'make run        build, start an example driver and the sidecar, show its answers'
 	@echo 'make test       check the format, lint, and run all tests'
 	@echo 'make hostile    the hostile and the faulty-driver suite at full size'
+	@echo 'make interop    the tests with drivers on grpc-go, grpcio, grpc-js and tonic'
 	@echo 'make build      build target/release/livenessprobe, for this machine'
 	@echo 'make static     build dist/livenessprobe-linux-amd64 and -arm64, as shipped;'
 	@echo '                ARCH=arm64 builds one'
@@ -66,6 +67,9 @@ test: programs
 hostile: programs
 	HOSTILE_FULL=1 $(CARGO) test --release --locked --test integration -- \
 	  hostile:: faulty_driver:: --test-threads=1 --show-output
+
+interop: programs
+	@tests/interop/run.sh
 
 static:
 	@for arch in $(ARCH); do packaging/static.sh "$$arch" || exit; done

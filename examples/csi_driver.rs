@@ -3,7 +3,8 @@
 //! killed and replaced.
 //!
 //! Each event is a line on stdout: `listening`, `GetPluginInfo`, and for each
-//! Probe `probe begin` and `probe end`.
+//! Probe `probe begin` and `probe end`. SIGTERM stops it once the calls that are
+//! under way have ended.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -23,6 +24,8 @@ use grpcio::{
 };
 use protobuf::MessageField;
 use protobuf::well_known_types::wrappers::BoolValue;
+use signal_hook::consts::SIGTERM;
+use signal_hook::iterator::Signals;
 
 const HELP: &str = "\
 csi_driver serves csi.v1.Identity, for trying and testing livenessprobe
@@ -154,10 +157,11 @@ fn serve(address: &CsiAddress, behaviour: Behaviour) -> Result<(), String> {
         .add_listening_port(&target, ServerCredentials::insecure())
         .map_err(|error| format!("cannot listen on {target}: {error}"))?;
     server.start();
+    let mut stop = Signals::new([SIGTERM]).map_err(|error| error.to_string())?;
     event("listening");
-    loop {
-        std::thread::park();
-    }
+    stop.forever().next();
+    // New calls are turned away; what is under way is answered first.
+    block_on(server.shutdown()).map_err(|error| error.to_string())
 }
 
 fn get_plugin_info(behaviour: &Behaviour, sink: UnarySink<GetPluginInfoResponse>) {

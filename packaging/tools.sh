@@ -22,6 +22,10 @@ needs() {
       /usr/share/doc/python3-venv:python3-venv ;;
     try-image) echo podman:podman runc:runc skopeo:skopeo ;;
     try-deploy) echo python3:python3 /usr/share/doc/python3-venv:python3-venv ;;
+    # Go's libraries are Debian's, too; Python's, node's and tonic's are not.
+    interop) echo go:golang-go \
+      /usr/share/gocode/src/google.golang.org/grpc:golang-google-grpc-dev \
+      python3:python3 /usr/share/doc/python3-venv:python3-venv node:nodejs npm:npm ;;
     try-emulated) echo qemu-aarch64-static:qemu-user-static ;;
     *) echo "error: '$1' is no step that tools.sh knows" >&2; exit 2 ;;
   esac

@@ -18,6 +18,7 @@ mod footprint;
 mod hostile;
 mod http;
 mod image;
+mod interop;
 mod logs;
 mod metrics;
 mod monitoring;

@@ -1,0 +1,212 @@
+//! What may come out differently with another gRPC library at the driver's end:
+//! texts in trailers, connections left behind, how a server stops. `make test` runs
+//! this against the example, `make interop` against the libraries that drivers use.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::support::driver::{Library, library};
+use super::support::{Dir, Driver, LATENESS, PATIENCE, Response, Sidecar, eventually};
+
+/// What a driver that fails with this text makes the sidecar say.
+fn body_of_failure(text: &str) -> String {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &["--error=9", &format!("--message={text}")]);
+    let response = Sidecar::start(&dir.socket(), &[]).healthz();
+    assert_eq!(response.status, 500);
+    response.body
+}
+
+fn failed_precondition(text: &str) -> String {
+    format!("rpc error: code = FailedPrecondition desc = {text}")
+}
+
+#[test]
+fn an_error_text_arrives_as_the_driver_wrote_it() {
+    for text in [
+        "Gerät läuft über, 磁盘已满, \u{1f4be}",
+        // Percent signs, which stand for bytes in a trailer.
+        "100% full, 50%25 of it in %41 and %zz%",
+        "quotes \" and ' and <angles> & {braces} [brackets] \\ / ? # = + ~ ^ | `",
+        " with spaces around ",
+    ] {
+        assert_eq!(body_of_failure(text), failed_precondition(text));
+    }
+}
+
+#[test]
+fn an_error_without_a_text_is_told_by_its_code() {
+    assert_eq!(body_of_failure(""), failed_precondition(""));
+}
+
+#[test]
+fn an_error_text_of_5_kb_is_cut() {
+    let text = "x".repeat(5_000);
+    let cut = format!("{}... (3976 bytes more)", &text[..1_024]);
+    assert_eq!(body_of_failure(&text), failed_precondition(&cut));
+}
+
+#[test]
+fn an_error_text_too_long_for_headers_is_a_failed_call() {
+    let body = body_of_failure(&"x".repeat(20_000));
+    let begin = match library() {
+        // It knows how much we take, and resets the stream instead.
+        Library::Go => "rpc error: code = Internal desc = Received RST_STREAM with error code 2",
+        _ => "rpc error: code = ResourceExhausted desc = ",
+    };
+    assert!(body.starts_with(begin), "{body}");
+}
+
+#[test]
+fn a_driver_slower_than_the_deadline_is_given_up_and_none_the_worse_for_it() {
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &["--delay=800ms"]);
+    let timeout = Duration::from_millis(400);
+    let hasty = Sidecar::start(&dir.socket(), &["--probe-timeout=400ms"]);
+    for _ in 0..3 {
+        let response = hasty.healthz();
+        assert_eq!(response.status, 500);
+        assert!(
+            response
+                .body
+                .starts_with("rpc error: code = DeadlineExceeded desc = "),
+            "{response:?}"
+        );
+        assert!(
+            response.took >= timeout && response.took < timeout + LATENESS,
+            "{response:?}"
+        );
+    }
+    // Its late answers have nowhere to go.
+    driver.process.out.wait_for_count("probe end", 3);
+    let patient = Sidecar::start(&dir.socket(), &[]);
+    assert_eq!(patient.healthz().both(), (200, "ok"));
+}
+
+#[test]
+fn sixty_requests_during_a_probe_are_answered_from_it() {
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &["--delay=2s"]);
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=5s"]);
+    let first = sidecar.ask("/healthz");
+    driver.process.out.wait_for(0, "probe begin");
+    let others: Vec<_> = (0..59).map(|_| sidecar.ask("/healthz")).collect();
+    for asked in std::iter::once(first).chain(others) {
+        assert_eq!(asked.join().unwrap().both(), (200, "ok"));
+    }
+    driver.has_had_probes(1);
+}
+
+#[test]
+fn a_thousand_probes_leave_no_connection_at_the_driver() {
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &[]);
+    // The listener, and what the library has for itself.
+    let idle = driver.sockets();
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    sidecar.process.err.wait_for(0, "CSI driver name");
+    for _ in 0..1_000 {
+        assert_eq!(sidecar.healthz().both(), (200, "ok"));
+    }
+    eventually("no connection at the driver", || driver.sockets() == idle);
+    driver.has_had_probes(1_000);
+}
+
+/// The answer of one who asks when the driver has stopped.
+fn is_gone(response: &Response, dir: &Dir) {
+    assert_eq!(response.status, 500);
+    // Some libraries remove the socket file.
+    let causes = ["no such file or directory", "connection refused"];
+    assert!(
+        causes
+            .iter()
+            .any(|cause| response.body == format!("cannot connect to {}: {cause}", dir.socket())),
+        "{response:?}"
+    );
+}
+
+#[test]
+fn a_driver_that_stops_gracefully_in_a_call_answers_it_first() {
+    let dir = Dir::new();
+    let mut driver = Driver::start(&dir.socket(), &["--delay=500ms"]);
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=2s"]);
+    let asked = sidecar.ask("/healthz");
+    driver.process.out.wait_for(0, "probe begin");
+    driver.process.signal(libc::SIGTERM);
+    assert_eq!(asked.join().unwrap().both(), (200, "ok"));
+    assert_eq!(driver.process.wait().code(), Some(0));
+    is_gone(&sidecar.healthz(), &dir);
+    let _driver = Driver::start(&dir.socket(), &[]);
+    assert_eq!(sidecar.healthz().both(), (200, "ok"));
+}
+
+#[test]
+fn a_driver_between_two_calls_stops_at_once() {
+    let dir = Dir::new();
+    let mut driver = Driver::start(&dir.socket(), &[]);
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    sidecar.process.err.wait_for(0, "CSI driver name");
+    assert_eq!(sidecar.healthz().both(), (200, "ok"));
+    // No connection of ours is left for it to wait for.
+    let told = Instant::now();
+    driver.process.signal(libc::SIGTERM);
+    assert_eq!(driver.process.wait().code(), Some(0));
+    assert!(
+        told.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        told.elapsed()
+    );
+    is_gone(&sidecar.healthz(), &dir);
+}
+
+#[test]
+fn a_driver_that_restarts_on_its_path_is_found_whether_it_stopped_or_was_killed() {
+    let dir = Dir::new();
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGTERM, libc::SIGKILL] {
+        let mut driver = Driver::start(&dir.socket(), &[]);
+        assert_eq!(sidecar.healthz().both(), (200, "ok"));
+        driver.process.signal(signal);
+        driver.process.wait();
+    }
+}
+
+#[test]
+fn whoever_asks_while_a_driver_stops_gets_an_answer_from_it_or_the_reason_why_not() {
+    let dir = Dir::new();
+    let timeout = Duration::from_millis(500);
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    for _ in 0..10 {
+        let mut driver = Driver::start(&dir.socket(), &[]);
+        assert_eq!(sidecar.healthz().both(), (200, "ok"));
+        let has_ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| {
+                let mut answers = Vec::new();
+                while !has_ended.load(Ordering::Relaxed) {
+                    answers.push(sidecar.healthz());
+                }
+                answers
+            });
+            driver.process.out.wait_for_count("probe begin", 20);
+            driver.process.signal(libc::SIGTERM);
+            let ended = driver.process.wait_at_most(PATIENCE);
+            has_ended.store(true, Ordering::Relaxed);
+            assert_eq!(ended.code(), Some(0));
+            for answer in asking.join().unwrap() {
+                assert!(answer.took < timeout + LATENESS, "{answer:?}");
+                let words = [
+                    "ok",
+                    "cannot connect to ",
+                    "rpc error: code = Unavailable",
+                    // C-core's server, to a call that it has no time for any more.
+                    "rpc error: code = Canceled",
+                ];
+                assert!(
+                    words.iter().any(|words| answer.body.starts_with(words)),
+                    "{answer:?}"
+                );
+            }
+        });
+    }
+}

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Tries the sidecar against gRPC servers that are not the C-core it is made of:
+# builds a driver on each library that CSI drivers use, and runs the tests that
+# need a driver against it. `make interop` calls this.
+#
+#   tests/interop/run.sh [go python node tonic]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+# Where a driver is started to be asked. The rest is about HTTP clients, the
+# sidecar's own process or bytes that no library sends.
+tests=(http:: faults:: sharing:: socket_life:: addresses:: metrics:: logs:: signals:: interop::)
+# Of the suite that has the machine for itself, those two that start one.
+alone=(faulty_driver::a_driver_killed_in_mid_call_two_hundred_times_is_told_of_at_once
+  faulty_driver::a_reply_of_300_mb_is_not_held)
+
+source=tests/interop target=target/interop
+mkdir -p "$target"
+
+build_go() {
+  # Debian's libraries, offline, whatever this user's Go is set to.
+  env GO111MODULE=off GOPATH=/usr/share/gocode GOENV=off GOFLAGS=-trimpath \
+    GOCACHE="$PWD/$target/go-cache" CGO_ENABLED=0 \
+    go build -p 1 -ldflags '-s -w' -o "$target/go/driver" "./$source/go"
+  driver=$target/go/driver
+}
+
+build_python() {
+  packaging/venv.sh "$target/python" "$source/python/requirements.txt"
+  driver="$target/python/bin/python $source/python/driver.py"
+}
+
+build_node() {
+  # npm installs beside package.json, and what is built belongs in target/.
+  local directory=$target/node
+  mkdir -p "$directory"
+  cp "$source"/node/{driver.js,package.json,package-lock.json,.npmrc} "$directory"
+  # Written last: what broke off half-way is installed anew.
+  local stamp=$directory/installed.json
+  if ! cmp --silent "$directory/package-lock.json" "$stamp"; then
+    (cd "$directory" && npm ci --ignore-scripts --no-audit --no-fund)
+    cp "$directory/package-lock.json" "$stamp"
+  fi
+  driver="node $directory/driver.js"
+}
+
+build_tonic() {
+  local crate=(--manifest-path "$source/tonic/Cargo.toml")
+  local options=(--release --locked "${crate[@]}" --target-dir "$target/tonic")
+  cargo fmt --check "${crate[@]}"
+  cargo clippy "${options[@]}" -- --deny warnings
+  cargo build "${options[@]}"
+  driver=$target/tonic/release/tonic-driver
+}
+
+run() {
+  cargo test --release --locked --test integration -- "$@"
+}
+
+servers=("$@")
+[ $# -gt 0 ] || servers=(go python node tonic)
+for server in "${servers[@]}"; do
+  case $server in go | python | node | tonic) ;; *)
+    echo "error: '$server' is none of go, python, node and tonic" >&2
+    exit 2
+  esac
+done
+packaging/tools.sh interop
+
+names=$(run --list)
+for name in "${tests[@]}" "${alone[@]}"; do
+  # A name that fits no test would pass.
+  grep -q "^$name" <<<"$names" || { echo "error: no test is named $name" >&2; exit 1; }
+done
+
+summary=()
+for server in "${servers[@]}"; do
+  began=$SECONDS
+  echo "== building the driver on $server"
+  "build_$server"
+  version=$($driver --version)
+  echo "== tests with $version"
+  export LIVENESSPROBE_DRIVER=$driver
+  run "${tests[@]}"
+  run --exact "${alone[@]}" --test-threads=1
+  summary+=("passed with $version, in $((SECONDS - began)) s")
+done
+echo
+printf '%s\n' "${summary[@]}"
