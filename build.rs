@@ -13,7 +13,7 @@ fn main() {
     protobuf_codegen::Codegen::new()
         .pure()
         .include("proto")
-        .input("proto/csi_identity.proto")
+        .inputs(["proto/csi_identity.proto", "proto/grpc_health.proto"])
         .cargo_out_dir("proto")
         .run_from_script();
     println!("cargo:rustc-env=LIVENESSPROBE_REVISION={}", revision());

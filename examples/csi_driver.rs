@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use csi_livenessprobe::address::CsiAddress;
 use csi_livenessprobe::duration;
+use csi_livenessprobe::grpc_health::{CHECK, HealthCheckRequest, HealthCheckResponse};
 use csi_livenessprobe::identity::{
     GET_PLUGIN_INFO, GetPluginInfoRequest, GetPluginInfoResponse, PROBE, ProbeRequest,
     ProbeResponse,
@@ -22,8 +23,8 @@ use futures_executor::block_on;
 use grpcio::{
     Environment, RpcContext, RpcStatus, ServerBuilder, ServerCredentials, ServiceBuilder, UnarySink,
 };
-use protobuf::MessageField;
 use protobuf::well_known_types::wrappers::BoolValue;
+use protobuf::{EnumOrUnknown, MessageField};
 use signal_hook::consts::SIGTERM;
 use signal_hook::iterator::Signals;
 
@@ -41,6 +42,8 @@ csi_driver serves csi.v1.Identity, for trying and testing livenessprobe
   --message=TEXT     the text of that failure
   --info-error=CODE  GetPluginInfo fails with this code
   --padding=BYTES    Probe's reply carries so many bytes of an unknown field
+  --health=STATUS    serves grpc.health.v1.Health, too, and says this number: 1 is
+                     SERVING, 2 is NOT_SERVING
   --delay=DURATION   Probe answers after this time, such as 500ms
   --hang             Probe never answers
 ";
@@ -53,6 +56,7 @@ struct Behaviour {
     info_error: Option<i32>,
     message: String,
     padding: usize,
+    health: Option<i32>,
     delay: Duration,
     hang: bool,
 }
@@ -105,6 +109,7 @@ fn run() -> Result<(), String> {
             .opt_value_from_str("--padding")
             .map_err(text)?
             .unwrap_or(0),
+        health: arguments.opt_value_from_str("--health").map_err(text)?,
         delay: arguments
             .opt_value_from_fn("--delay", duration::parse_positive)
             .map_err(text)?
@@ -128,8 +133,22 @@ fn serve(address: &CsiAddress, behaviour: Behaviour) -> Result<(), String> {
         }
         CsiAddress::Abstract(_) | CsiAddress::Tcp { .. } => address.to_string(),
     };
-    let info = behaviour.clone();
-    let service = ServiceBuilder::new()
+    let (info, health) = (behaviour.clone(), behaviour.health);
+    let mut service = ServiceBuilder::new();
+    if let Some(status) = health {
+        service = service.add_unary_handler(
+            &CHECK,
+            move |_: RpcContext<'_>, request: HealthCheckRequest, sink: UnarySink<_>| {
+                event(&format!("check {:?}", request.service));
+                let mut reply = HealthCheckResponse::new();
+                reply.status = EnumOrUnknown::from_i32(status);
+                std::thread::spawn(move || {
+                    let _ = block_on(sink.success(reply));
+                });
+            },
+        );
+    }
+    let service = service
         .add_unary_handler(
             &GET_PLUGIN_INFO,
             move |_: RpcContext<'_>, _: GetPluginInfoRequest, sink: UnarySink<_>| {

@@ -26,7 +26,7 @@ tests() {
 case $arch:$(uname -m) in
   amd64:x86_64 | arm64:aarch64)
     echo "== dist/livenessprobe-linux-$arch: footprint, and all tests"
-    tests --ignored footprint:: --show-output
+    tests --ignored footprint:: --show-output --test-threads=1
     tests --skip hostile:: --skip faulty_driver::
     tests hostile:: faulty_driver:: --test-threads=1
     ;;

@@ -24,6 +24,7 @@ mod trip;
 mod under_way;
 
 pub use door::{Door, Entrance, Late};
-pub use limits::STREAMS;
+pub use limits::streams;
 pub use trip::ARRIVED_HEADER;
+pub use trip::BODY_BYTES;
 pub use under_way::UnderWay;

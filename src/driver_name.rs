@@ -23,23 +23,44 @@ const PACE: Duration = Duration::from_secs(1);
 /// A driver that needs longer has all of --probe-timeout every second time.
 const QUICK: Duration = Duration::from_millis(900);
 
+/// Twice what the specification allows. It is in each line of the metrics.
+const NAME_MAX: usize = 126;
+
 const STACK: usize = 256 * 1024;
 
 /// A name that may not be known yet.
-#[derive(Clone, Default)]
-pub struct DriverName(Arc<OnceLock<String>>);
+#[derive(Clone)]
+pub struct DriverName {
+    told: Arc<OnceLock<String>>,
+    until_then: Arc<str>,
+}
+
+impl Default for DriverName {
+    fn default() -> DriverName {
+        DriverName::or(UNKNOWN)
+    }
+}
 
 impl DriverName {
-    /// The name, or [`UNKNOWN`].
+    /// A name that is this one until the driver has told its own.
+    #[must_use]
+    pub fn or(until_then: &str) -> DriverName {
+        DriverName {
+            told: Arc::default(),
+            until_then: until_then.into(),
+        }
+    }
+
+    /// The name.
     #[must_use]
     pub fn get(&self) -> &str {
-        self.0.get().map_or(UNKNOWN, String::as_str)
+        self.told.get().map_or(&self.until_then, String::as_str)
     }
 
     /// Sets the name, once: the first one stays.
     pub fn set(&self, name: String) {
         // An error is the name that came second.
-        let _ = self.0.set(name);
+        let _ = self.told.set(name);
     }
 
     /// Starts asking. `on_call` hears of each GetPluginInfo call that was made:
@@ -134,7 +155,7 @@ fn ask(
         Ok(reply) if reply.name.is_empty() => Err(Refusal::Unusable(
             "GetPluginInfo returned an empty name".to_owned(),
         )),
-        Ok(reply) => Ok(text::capped(&text::one_line(&reply.name))),
+        Ok(reply) => Ok(text::capped_to(NAME_MAX, &text::one_line(&reply.name))),
         Err(error) if error.code == Code::DEADLINE_EXCEEDED => Err(Refusal::TooSlow),
         Err(error) => Err(Refusal::Unusable(ProbeError::Call(error).to_string())),
     }

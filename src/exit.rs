@@ -15,13 +15,19 @@ const TERMINATION_LOG: &str = "/dev/termination-log";
 /// The exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// A clean stop, `--help`, `--version`.
+    /// A clean stop, `--help`, `--version`, `--install`; with `--once`, healthy.
     Clean = 0,
     /// It could not run, or could not go on: a port that is taken, flags that
-    /// contradict each other, a wedged gRPC.
+    /// contradict each other, a wedged gRPC, too many failed probes in a row.
     CannotRun = 1,
-    /// A flag is unknown or its value is bad.
+    /// A flag is unknown or its value is bad, or that of a variable.
     BadFlags = 2,
+    /// With `--once`: there was no connection to the driver.
+    NoConnection = 3,
+    /// With `--once`: the call failed or timed out.
+    CallFailed = 4,
+    /// With `--once`: the driver answered, and is not ready.
+    NotReady = 5,
 }
 
 impl Exit {

@@ -1,55 +1,87 @@
-//! The command line: Go's flag syntax over pico-args, upstream's flags, and
-//! the [`Options`] they come to. Pure: nothing is read but the words given.
+//! The command line: Go's flag syntax over pico-args, upstream's flags, the
+//! variables that stand for some of them, and the [`Options`] they come to. Pure:
+//! nothing is read but the words and variables given.
 
 mod help;
+mod raw;
 mod table;
 mod words;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::address::{self, CsiAddress, ListenAddress};
-use crate::duration;
+use crate::address::{CsiAddress, ListenAddress};
 use crate::exit::Exit;
 use crate::health;
 use crate::logging::{Format, VERBOSITY_MAX};
+use crate::probe::Method;
+use raw::Raw;
 use table::Flag;
 use words::Words;
 
 pub use help::{help, version};
 
-const DEFAULT_HEALTH_PORT: u16 = 9808;
-
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Serve probes.
+    /// Serve probes, or make them at a pace, or both.
     Serve(Box<Options>),
+    /// Make one probe.
+    Once(Box<Options>),
+    /// Copy this program there.
+    Install(PathBuf),
     /// Print the help.
     Help,
     /// Print the version.
     Version,
 }
 
-/// The options of a process that serves.
+/// The options of a process that probes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Options {
     /// Where the driver listens.
     pub csi_address: CsiAddress,
+    /// Further drivers.
+    pub extra: Vec<Extra>,
     /// One deadline over connect and call.
     pub probe_timeout: Duration,
-    /// Where the health paths are served.
-    pub health: ListenAddress,
+    /// What the driver is asked.
+    pub method: Method,
+    /// Where the health paths are served, if anywhere.
+    pub health: Option<ListenAddress>,
     /// Where the metrics are served.
     pub metrics: MetricsAt,
     /// The metrics' path.
     pub metrics_path: String,
+    /// Probes at a pace of its own.
+    pub periodic: Option<Periodic>,
     /// Verbosity, 0 to 10.
     pub verbosity: u8,
     /// The log lines' form.
     pub format: Format,
     /// Flags that were given and have no effect here.
     pub without_effect: Vec<&'static str>,
+}
+
+/// A driver besides the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extra {
+    /// What it is called in paths, and in metrics until it has told its name.
+    pub name: String,
+    /// Where it listens.
+    pub address: CsiAddress,
+}
+
+/// Probes at a pace of the process' own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Periodic {
+    /// From the beginning of one probe to that of the next.
+    pub interval: Duration,
+    /// How many failures in a row end the process.
+    pub retries: u32,
+    /// A file that is there while the driver counts as healthy.
+    pub health_file: Option<PathBuf>,
 }
 
 /// Where the metrics are served.
@@ -72,66 +104,46 @@ pub struct FlagError {
     pub message: String,
     /// The log form chosen before the error, so that the error has it too.
     pub format: Format,
+    /// Whether a single probe was asked for: then this is a guest in another
+    /// program's container, and its last words are no business of kubelet's.
+    pub is_guest: bool,
 }
 
-/// The flags' values as given, before they are looked at together.
-struct Raw {
-    csi_address: CsiAddress,
-    probe_timeout: Duration,
-    health_port: u16,
-    http_endpoint: Option<ListenAddress>,
-    metrics_address: Option<ListenAddress>,
-    metrics_path: String,
-    verbosity: u8,
-    format: Format,
-    without_effect: Vec<&'static str>,
-}
-
-impl Default for Raw {
-    fn default() -> Raw {
-        Raw {
-            csi_address: CsiAddress::Path("/run/csi/socket".into()),
-            probe_timeout: Duration::from_secs(3),
-            health_port: DEFAULT_HEALTH_PORT,
-            http_endpoint: None,
-            metrics_address: None,
-            metrics_path: "/metrics".to_owned(),
-            verbosity: 0,
-            format: Format::Text,
-            without_effect: Vec::new(),
-        }
-    }
-}
-
-/// Parses the words after the program's name.
+/// Parses the words after the program's name. `variable` looks up one of the
+/// environment's; one that is empty counts as not set.
 ///
 /// # Errors
 ///
-/// Names the flag, the value and what would be right.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, FlagError> {
+/// Names the flag or variable, the value and what would be right.
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    variable: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<Command, FlagError> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // Also where the command line fails before it gets there.
+    let is_guest = arguments.iter().any(|word| {
+        word.to_str()
+            .is_some_and(|word| word.trim_start_matches('-').split('=').next() == Some("once"))
+    });
     let mut raw = Raw::default();
     let command = read(arguments, &mut raw).map_err(|message| (Exit::BadFlags, message));
     let format = raw.format;
     command
         .and_then(|command| match command {
             Some(command) => Ok(command),
-            None => raw
-                .validated()
-                .map(|options| Command::Serve(Box::new(options))),
+            None => raw.command(variable),
         })
         .map_err(|(exit, message)| FlagError {
             exit,
             message,
             format,
+            is_guest,
         })
 }
 
 /// Reads all words into `raw`. `--help` and `--version` end it where they
 /// stand, so that nothing behind them can make them fail.
-fn read(
-    arguments: impl IntoIterator<Item = OsString>,
-    raw: &mut Raw,
-) -> Result<Option<Command>, String> {
+fn read(arguments: Vec<OsString>, raw: &mut Raw) -> Result<Option<Command>, String> {
     let mut words = Words::new(arguments);
     while let Some((flag, value)) = words.next_flag()? {
         match flag.name {
@@ -151,70 +163,6 @@ fn read(
     Ok(None)
 }
 
-impl Raw {
-    fn set(&mut self, flag: &'static Flag, value: OsString) -> Result<(), String> {
-        match flag.name {
-            "--csi-address" => self.csi_address = value_of(flag, value, CsiAddress::parse)?,
-            "--probe-timeout" => {
-                self.probe_timeout = value_of(flag, value, duration::parse_positive)?;
-            }
-            "--health-port" => self.health_port = value_of(flag, value, address::port)?,
-            "--http-endpoint" => self.http_endpoint = value_of(flag, value, listen_address)?,
-            "--metrics-address" => self.metrics_address = value_of(flag, value, listen_address)?,
-            "--metrics-path" => self.metrics_path = value_of(flag, value, metrics_path)?,
-            "--v" => self.verbosity = value_of(flag, value, verbosity)?,
-            "--logging-format" => self.format = value_of(flag, value, format)?,
-            name => {
-                // The value is checked all the same: a typo in an old manifest
-                // was an error there, too.
-                value_of(flag, value, flag.check)?;
-                if !self.without_effect.contains(&name) {
-                    self.without_effect.push(name);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks at the flags together.
-    fn validated(self) -> Result<Options, (Exit, String)> {
-        if self.http_endpoint.is_some() {
-            // As upstream, the default's own value is let through.
-            if self.health_port != DEFAULT_HEALTH_PORT {
-                return Err(both_set("--health-port", "--http-endpoint"));
-            }
-            if self.metrics_address.is_some() {
-                return Err(both_set("--metrics-address", "--http-endpoint"));
-            }
-        }
-        let (health, metrics) = match (self.http_endpoint, self.metrics_address) {
-            (Some(endpoint), _) => (endpoint, MetricsAt::WithHealth),
-            (None, alone) => (
-                ListenAddress::on_every_interface(self.health_port),
-                alone.map_or(MetricsAt::Nowhere, MetricsAt::Alone),
-            ),
-        };
-        Ok(Options {
-            csi_address: self.csi_address,
-            probe_timeout: self.probe_timeout,
-            health,
-            metrics,
-            metrics_path: self.metrics_path,
-            verbosity: self.verbosity,
-            format: self.format,
-            without_effect: self.without_effect,
-        })
-    }
-}
-
-/// Upstream's words, which somebody may search for.
-fn both_set(one: &str, other: &str) -> (Exit, String) {
-    (
-        Exit::CannotRun,
-        format!("Only one of `{one}` and `{other}` can be explicitly set"),
-    )
-}
-
 /// Has pico-args convert one pair of flag and value. It never sees the command
 /// line itself, whose syntax is not Go's there: the first of two wins, a bool
 /// takes no value, an empty value is refused.
@@ -223,16 +171,27 @@ fn value_of<T>(
     value: OsString,
     convert: fn(&str) -> Result<T, String>,
 ) -> Result<T, String> {
+    converted(flag.name, value, convert)
+}
+
+/// As [`value_of`], for whatever the value was given by.
+fn converted<T>(
+    name: &'static str,
+    value: OsString,
+    convert: fn(&str) -> Result<T, String>,
+) -> Result<T, String> {
+    /// pico-args takes a pair by a flag's name; a variable has none.
+    const ANY: &str = "--value";
     let given = value.to_string_lossy().into_owned();
-    pico_args::Arguments::from_vec(vec![flag.name.into(), value])
-        .value_from_fn(flag.name, convert)
+    pico_args::Arguments::from_vec(vec![ANY.into(), value])
+        .value_from_fn(ANY, convert)
         .map_err(|error| {
             let reason = match error {
                 pico_args::Error::Utf8ArgumentParsingFailed { cause, .. } => cause,
                 pico_args::Error::NonUtf8Argument => "it is not UTF-8".to_owned(),
                 other => other.to_string(),
             };
-            format!("invalid value {given:?} for {}: {reason}", flag.name)
+            format!("invalid value {given:?} for {name}: {reason}")
         })
 }
 
@@ -248,7 +207,7 @@ fn metrics_path(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
         return Err("it must begin with /, such as /metrics".to_owned());
     }
-    if [health::HEALTHZ, health::LIVEZ, health::READYZ].contains(&text) {
+    if health::is_health_path(text) {
         return Err("that is a health path; choose another, such as /metrics".to_owned());
     }
     match text

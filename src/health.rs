@@ -33,40 +33,68 @@ pub enum Route {
     Unknown,
 }
 
-/// A question about the driver's health.
+/// A question about health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question {
+    /// Whose.
+    pub of: Whom,
     /// Whether a driver that is still initialising counts as healthy.
     pub initialising_is_healthy: bool,
     /// Whether the answer is for a person.
     pub verbose: bool,
 }
 
+/// Whose health a question is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// The driver of `--csi-address`.
+    First,
+    /// One of the others, by its place among them.
+    Extra(usize),
+    /// All of them.
+    All,
+}
+
+/// The name that stands for all drivers.
+const ALL: &str = "all";
+
 impl Route {
     /// How the door asks for this behind it, in our own words: nothing that a
     /// client wrote goes further.
     #[must_use]
-    pub fn target(self) -> &'static str {
+    pub fn target(self) -> String {
         match self {
-            Route::Health(question) => match (question.initialising_is_healthy, question.verbose) {
-                (false, false) => HEALTHZ,
-                (false, true) => "/healthz?verbose",
-                (true, false) => LIVEZ,
-                (true, true) => "/livez?verbose",
-            },
-            Route::Metrics => INNER_METRICS,
-            Route::Unknown => "/",
+            Route::Health(question) => {
+                let path = if question.initialising_is_healthy {
+                    LIVEZ
+                } else {
+                    HEALTHZ
+                };
+                let query = if question.verbose { "?verbose" } else { "" };
+                match question.of {
+                    Whom::First => format!("{path}{query}"),
+                    Whom::Extra(place) => format!("{path}/{place}{query}"),
+                    Whom::All => format!("{path}/{ALL}{query}"),
+                }
+            }
+            Route::Metrics => INNER_METRICS.to_owned(),
+            Route::Unknown => "/".to_owned(),
+        }
+    }
+
+    /// Whether both are about the health of the same driver, or of all.
+    #[must_use]
+    pub fn is_about_the_same_as(self, other: Route) -> bool {
+        match (self, other) {
+            (Route::Health(one), Route::Health(other)) => one.of == other.of,
+            (one, other) => one == other,
         }
     }
 
     /// What [`Route::target`] has said.
     #[must_use]
     pub fn of_target(target: &str) -> Route {
-        let paths = Paths {
-            health: true,
-            metrics: Some(INNER_METRICS.to_owned()),
-        };
-        paths.route(target)
+        route(target, Some(INNER_METRICS), |name| name.parse().ok())
     }
 }
 
@@ -75,6 +103,8 @@ impl Route {
 pub struct Paths {
     /// Whether the health paths are served.
     pub health: bool,
+    /// The names of the drivers besides the first.
+    pub extra: Vec<String>,
     /// The path of the metrics, if they are served.
     pub metrics: Option<String>,
 }
@@ -83,20 +113,82 @@ impl Paths {
     /// Finds what a request's target asks for; queries do not change that.
     #[must_use]
     pub fn route(&self, target: &str) -> Route {
-        let (path, query) = split(target);
-        let question = |initialising_is_healthy| {
-            Route::Health(Question {
-                initialising_is_healthy,
-                verbose: is_verbose(query),
-            })
-        };
-        match path {
-            HEALTHZ | READYZ if self.health => question(false),
-            LIVEZ if self.health => question(true),
-            path if self.metrics.as_deref() == Some(path) => Route::Metrics,
-            _ => Route::Unknown,
+        let place = |name: &str| self.extra.iter().position(|extra| extra == name);
+        match route(target, self.metrics.as_deref(), place) {
+            Route::Health(_) if !self.health => Route::Unknown,
+            // Without others there is nobody to be named.
+            Route::Health(Question { of: Whom::All, .. }) if self.extra.is_empty() => {
+                Route::Unknown
+            }
+            route => route,
         }
     }
+}
+
+fn route(target: &str, metrics: Option<&str>, place: impl Fn(&str) -> Option<usize>) -> Route {
+    let (path, query) = split(target);
+    if metrics == Some(path) {
+        return Route::Metrics;
+    }
+    let Some((kind, name)) = health_path(path) else {
+        return Route::Unknown;
+    };
+    let of = match name {
+        None => Whom::First,
+        Some(ALL) => Whom::All,
+        Some(name) => match place(name) {
+            Some(place) => Whom::Extra(place),
+            None => return Route::Unknown,
+        },
+    };
+    Route::Health(Question {
+        of,
+        initialising_is_healthy: kind == LIVEZ,
+        verbose: is_verbose(query),
+    })
+}
+
+/// Splits `/healthz/NAME` into the kind of health and whose; the name of none is
+/// the first driver.
+fn health_path(path: &str) -> Option<(&'static str, Option<&str>)> {
+    [HEALTHZ, READYZ, LIVEZ]
+        .into_iter()
+        .find_map(|kind| match path.strip_prefix(kind)? {
+            "" => Some((kind, None)),
+            rest => rest.strip_prefix('/').map(|name| (kind, Some(name))),
+        })
+}
+
+/// Whether a path is one of the health paths, whoever it is about.
+#[must_use]
+pub fn is_health_path(path: &str) -> bool {
+    health_path(path).is_some()
+}
+
+/// Checks what a driver is to be called in paths.
+///
+/// # Errors
+///
+/// Says what would be right.
+pub fn check_name(name: &str) -> Result<(), String> {
+    const NAME_MAX: usize = 63;
+    let is_right = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let begins = name.bytes().next();
+    if name == ALL {
+        return Err(format!(
+            "the name {ALL:?} stands for all drivers; choose another"
+        ));
+    }
+    if name.len() > NAME_MAX
+        || !name.bytes().all(is_right)
+        || !begins.is_some_and(|byte| byte.is_ascii_alphanumeric())
+    {
+        return Err(format!(
+            "the name {name:?} must be 1 to {NAME_MAX} letters, digits, dots, dashes and \
+             underscores, and begin with a letter or digit"
+        ));
+    }
+    Ok(())
 }
 
 /// Splits a target into path and query. The absolute form, which a proxy sends
@@ -122,6 +214,21 @@ fn is_verbose(query: &str) -> bool {
     })
 }
 
+/// The status and body for several drivers: all must be healthy, and those that are
+/// not are named.
+#[must_use]
+pub fn answer_for_all(answers: &[(String, (u16, String))]) -> (u16, String) {
+    let ill = answers.iter().filter(|(_, (status, _))| *status != 200);
+    let reasons: Vec<String> = ill
+        .map(|(name, (_, body))| format!("{}: {body}", text::one_line(name)))
+        .collect();
+    if reasons.is_empty() {
+        (200, "ok".to_owned())
+    } else {
+        (500, reasons.join("; "))
+    }
+}
+
 /// What a person wants to see besides the outcome.
 #[derive(Clone, Debug)]
 pub struct Details {
@@ -141,11 +248,11 @@ pub struct Details {
 #[must_use]
 pub fn answer(question: Question, outcome: &Outcome) -> (u16, String) {
     match outcome {
-        Ok(Readiness::Ready) => (200, "ok".to_owned()),
         Ok(Readiness::NotReady) if question.initialising_is_healthy => {
-            (200, "ok (driver responded but is not ready)".to_owned())
+            (200, format!("ok ({})", Readiness::NotReady))
         }
-        Ok(Readiness::NotReady) => (500, "driver responded but is not ready".to_owned()),
+        Ok(Readiness::Ready) => (200, Readiness::Ready.to_string()),
+        Ok(readiness) => (500, readiness.to_string()),
         Err(error) => (500, text::one_line(&error.to_string())),
     }
 }
@@ -186,12 +293,18 @@ mod tests {
     fn paths() -> Paths {
         Paths {
             health: true,
+            extra: vec!["nfs".to_owned(), "1".to_owned()],
             metrics: Some("/metrics".to_owned()),
         }
     }
 
     fn health(initialising_is_healthy: bool, verbose: bool) -> Route {
+        health_of(Whom::First, initialising_is_healthy, verbose)
+    }
+
+    fn health_of(of: Whom, initialising_is_healthy: bool, verbose: bool) -> Route {
         Route::Health(Question {
+            of,
             initialising_is_healthy,
             verbose,
         })
@@ -211,6 +324,14 @@ mod tests {
             ("/livez", health(true, false)),
             ("http://node:9808/healthz", health(false, false)),
             ("HTTP://node/livez?verbose", health(true, true)),
+            ("/healthz/nfs", health_of(Whom::Extra(0), false, false)),
+            ("/livez/1?verbose", health_of(Whom::Extra(1), true, true)),
+            ("/readyz/all", health_of(Whom::All, false, false)),
+            ("/healthz/0", Route::Unknown),
+            ("/healthz/", Route::Unknown),
+            ("/healthz/nfs/", Route::Unknown),
+            ("/healthz//nfs", Route::Unknown),
+            ("/healthznfs", Route::Unknown),
             ("/metrics", Route::Metrics),
             ("/metrics?x", Route::Metrics),
             ("", Route::Unknown),
@@ -232,13 +353,15 @@ mod tests {
     #[test]
     fn what_the_door_asks_for_is_understood_behind_it() {
         let mut routes = vec![Route::Metrics, Route::Unknown];
-        for initialising_is_healthy in [false, true] {
-            for verbose in [false, true] {
-                routes.push(health(initialising_is_healthy, verbose));
+        for of in [Whom::First, Whom::Extra(0), Whom::Extra(17), Whom::All] {
+            for initialising_is_healthy in [false, true] {
+                for verbose in [false, true] {
+                    routes.push(health_of(of, initialising_is_healthy, verbose));
+                }
             }
         }
         for route in routes {
-            assert_eq!(Route::of_target(route.target()), route);
+            assert_eq!(Route::of_target(&route.target()), route);
         }
     }
 
@@ -246,20 +369,26 @@ mod tests {
     fn a_listener_serves_only_what_it_is_for() {
         let metrics_alone = Paths {
             health: false,
+            extra: vec!["nfs".to_owned()],
             metrics: Some("/m".to_owned()),
         };
+        assert_eq!(metrics_alone.route("/healthz/nfs"), Route::Unknown);
+        assert_eq!(metrics_alone.route("/healthz/all"), Route::Unknown);
         assert_eq!(metrics_alone.route("/healthz"), Route::Unknown);
         assert_eq!(metrics_alone.route("/m"), Route::Metrics);
         let health_alone = Paths {
             health: true,
+            extra: Vec::new(),
             metrics: None,
         };
+        assert_eq!(health_alone.route("/healthz/all"), Route::Unknown);
         assert_eq!(health_alone.route("/metrics"), Route::Unknown);
     }
 
     #[test]
     fn outcomes_become_upstream_s_statuses_and_bodies() {
         let strict = Question {
+            of: Whom::First,
             initialising_is_healthy: false,
             verbose: false,
         };
@@ -287,6 +416,12 @@ mod tests {
                 Ok(Readiness::NotReady),
                 200,
                 "ok (driver responded but is not ready)",
+            ),
+            (
+                lenient,
+                Ok(Readiness::NotServing(2)),
+                500,
+                "driver responded but its health is NOT_SERVING",
             ),
             (
                 strict,
@@ -335,5 +470,46 @@ mod tests {
         // A clock that was set back is no reason to fail.
         details.last_success = Some(now + Duration::from_secs(5));
         assert!(verbose("ok", &details).contains("(0s ago)"));
+    }
+
+    #[test]
+    fn all_are_healthy_or_those_that_are_not_are_named() {
+        let answer = |name: &str, status, body: &str| (name.to_owned(), (status, body.to_owned()));
+        let mut answers = vec![answer("a", 200, "ok"), answer("b", 200, "ok (x)")];
+        assert_eq!(answer_for_all(&answers), (200, "ok".to_owned()));
+        answers.push(answer("c", 500, "gone"));
+        answers.push(answer("d\n", 500, "hangs"));
+        assert_eq!(
+            answer_for_all(&answers),
+            (500, "c: gone; d\\n: hangs".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_name_is_a_path_s_and_a_label_s() {
+        for name in [
+            "nfs",
+            "a",
+            "0",
+            "rook-ceph.rbd.csi.ceph.com",
+            "a_b",
+            &"x".repeat(63),
+        ] {
+            assert_eq!(check_name(name), Ok(()), "{name}");
+        }
+        for name in [
+            "",
+            "all",
+            "-a",
+            ".",
+            "..",
+            "a/b",
+            "a b",
+            "a?b",
+            "\u{e9}",
+            &"x".repeat(64),
+        ] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
     }
 }

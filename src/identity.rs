@@ -1,21 +1,11 @@
-//! The CSI Identity service: its messages, generated from `proto/` by
-//! `build.rs`, and the descriptions of its two methods that are called here.
+//! The CSI Identity service: its messages, and the descriptions of its two methods
+//! that are called here.
 //!
 //! <https://github.com/container-storage-interface/spec/blob/master/spec.md#identity-service-rpc>
 
 use grpcio::{Marshaller, Method, MethodType, pb_de, pb_ser};
 
-#[allow(
-    missing_docs,
-    clippy::pedantic,
-    clippy::unwrap_used,
-    reason = "generated"
-)]
-mod generated {
-    include!(concat!(env!("OUT_DIR"), "/proto/mod.rs"));
-}
-
-pub use generated::csi_identity::{
+pub use crate::messages::csi_identity::{
     GetPluginInfoRequest, GetPluginInfoResponse, ProbeRequest, ProbeResponse,
 };
 

@@ -1,29 +1,35 @@
 //! livenessprobe: answers kubelet's /healthz from a CSI driver's Probe.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use csi_livenessprobe::exit::{self, Exit};
 use csi_livenessprobe::flags::{self, Command, Options};
+use csi_livenessprobe::logging::{self, Format};
 use csi_livenessprobe::sidecar::Sidecar;
 use csi_livenessprobe::signal::{self, Stop};
-use csi_livenessprobe::{logging, panics};
+use csi_livenessprobe::{install, once, panics};
 
 fn main() -> ExitCode {
     let started = SystemTime::now();
     panics::install_hook();
-    let exit = match flags::parse(std::env::args_os().skip(1)) {
+    let variable = |name: &str| std::env::var_os(name);
+    let exit = match flags::parse(std::env::args_os().skip(1), &variable) {
         Ok(Command::Serve(options)) => serve(&options, started),
+        Ok(Command::Once(options)) => probe_once(&options),
+        Ok(Command::Install(to)) => put(&to),
         Ok(Command::Help) => print(&flags::help()),
         Ok(Command::Version) => print(&flags::version()),
         Err(error) => {
             logging::init(error.format, 0);
-            fail(
-                error.exit,
-                "Bad command line, see livenessprobe --help",
-                &error.message,
-            )
+            let what = "Bad command line, see livenessprobe --help";
+            if error.is_guest {
+                complain(error.exit, what, &error.message)
+            } else {
+                fail(error.exit, what, &error.message)
+            }
         }
     };
     exit.into()
@@ -53,8 +59,29 @@ fn serve(options: &Options, started: SystemTime) -> Exit {
     signal::exit_at_once(Exit::Clean)
 }
 
+/// A guest in another program's container, so it leaves nothing behind.
+fn probe_once(options: &Options) -> Exit {
+    logging::init(options.format, options.verbosity);
+    let exit = once::run(options);
+    logging::flush();
+    // gRPC's threads end with the process, and are not waited for.
+    signal::exit_at_once(exit)
+}
+
+fn put(to: &Path) -> Exit {
+    logging::init(Format::Text, 0);
+    match install::install(to) {
+        Ok(()) => Exit::Clean,
+        Err(reason) => fail(Exit::CannotRun, "Cannot install", &reason),
+    }
+}
+
 fn fail(exit: Exit, what: &str, reason: &str) -> Exit {
     exit::last_words(reason);
+    complain(exit, what, reason)
+}
+
+fn complain(exit: Exit, what: &str, reason: &str) -> Exit {
     log::error!(err = reason; "{what}");
     logging::flush();
     exit

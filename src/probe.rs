@@ -1,4 +1,4 @@
-//! One liveness probe: connect to the driver and call `Identity/Probe`, both
+//! One liveness probe: connect to the driver and call a method, most often `Identity/Probe`, both
 //! under one deadline, and the sharing of a probe among those who ask at once.
 //!
 //! Each probe makes a new connection, on purpose: over a kept one a deleted or
@@ -7,20 +7,23 @@
 mod call;
 mod connect;
 mod flight;
+mod method;
 mod outcome;
 mod parts;
 mod window;
 
 pub use call::{Caller, log_through_us};
 pub use connect::connect;
-pub use flight::{Answer, Events, Flights, Patience, Probe, Urgency};
-pub use outcome::{CallError, Code, ConnectError, Outcome, ProbeError, Readiness, Reason, Report};
+pub use flight::{Answer, Events, Flights, Patience, Probe, Ticket, Urgency};
+pub use method::{HEALTH_CHECK_PATH, Method};
+pub use outcome::{
+    CallError, Code, ConnectError, Outcome, ProbeError, Readiness, Reason, Report, words,
+};
 pub use window::Window;
 
 use std::time::Instant;
 
 use crate::address::CsiAddress;
-use crate::identity::{PROBE, ProbeRequest};
 
 /// How far a probe has come; what someone who must answer before it ends can
 /// still tell.
@@ -36,6 +39,7 @@ pub enum Phase {
 /// to connect that failed.
 pub fn probe(
     caller: &Caller,
+    method: &Method,
     address: &CsiAddress,
     window: Window,
     phase: &mut dyn FnMut(Phase),
@@ -56,18 +60,12 @@ pub fn probe(
     };
     phase(Phase::Calling);
     let calling = Instant::now();
-    let reply = caller.call(&PROBE, &ProbeRequest::new(), socket, address, window);
-    let code = reply.as_ref().map_or_else(|error| error.code, |_| Code::OK);
+    let answer = method.ask(caller, socket, address, window);
+    let code = answer
+        .as_ref()
+        .map_or_else(|error| error.code, |_| Code::OK);
     Report {
-        outcome: match reply {
-            // Absent means ready: the specification's SHALL. Present but empty
-            // is protobuf's way to write false.
-            Ok(reply) if reply.ready.as_ref().is_none_or(|ready| ready.value) => {
-                Ok(Readiness::Ready)
-            }
-            Ok(_) => Ok(Readiness::NotReady),
-            Err(error) => Err(ProbeError::Call(error)),
-        },
+        outcome: answer.map_err(ProbeError::Call),
         rpc: Some((code, calling.elapsed())),
         took: started.elapsed(),
     }

@@ -2,24 +2,20 @@
 //! its reply.
 
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::address::ListenAddress;
-use crate::admission::{Door, Entrance, Late, STREAMS, UnderWay};
+use crate::admission::{self, Door, Entrance, Late, UnderWay};
+use crate::driver::{Driver, Watch};
 use crate::driver_name::DriverName;
-use crate::duration;
 use crate::exit::{self, Exit};
-use crate::flags::{MetricsAt, Options};
-use crate::health::{self, Details, Paths, Question, Route};
-use crate::identity::{GET_PLUGIN_INFO, PROBE};
+use crate::flags::{MetricsAt, Options, Periodic};
+use crate::health::{self, Paths, Question, Route, Whom};
 use crate::logging::{self, VERBOSITY_MAX};
-use crate::metrics::{self, DriverMetrics, Metrics};
-use crate::probe::{
-    self, Answer, Caller, Events, Flights, Patience, Phase, ProbeError, Readiness, Report, Urgency,
-    Window,
-};
-use crate::report_log::ReportLog;
+use crate::metrics::{self, Metrics};
+use crate::monitor::Monitor;
+use crate::probe::{self, Answer, Caller, Urgency, Window};
 use crate::server::{self, Reply, Respond};
 use crate::signal;
 use crate::socket;
@@ -28,18 +24,24 @@ use crate::socket;
 /// answer.
 const STOP_GRACE: Duration = Duration::from_millis(500);
 
-/// A sidecar that serves.
+/// How much later than its pace says a periodic outcome may be and still be an
+/// answer. Beyond that the process was stopped or starved, and asks anew.
+const PACE_GRACE: Duration = Duration::from_secs(1);
+
+/// A sidecar that probes.
 pub struct Sidecar {
     under_way: UnderWay,
     probe_timeout: Duration,
+    monitor: Option<Monitor>,
 }
 
 /// What a request is answered with.
 struct Site {
-    flights: Flights,
-    address: String,
+    /// The one of `--csi-address`, then the others.
+    drivers: Vec<Driver>,
     probe_timeout: Duration,
-    name: DriverName,
+    /// How old an outcome may be that nobody asked for, where there are such.
+    lasts: Option<Duration>,
     metrics: Metrics,
 }
 
@@ -55,54 +57,54 @@ impl Sidecar {
         // must be told before anything else happens.
         let entrances = entrances(options)?;
         let site = Arc::new(Site::new(options, started)?);
-        let (listener, streams) = socket::private_listener(STREAMS)
-            .map_err(|error| format!("cannot open the way to the HTTP server: {error}"))?;
-        let origin = Instant::now();
-        server::serve(listener, origin, site.serving(), die)?;
         let under_way = UnderWay::default();
-        Door::new(
-            entrances,
-            streams,
-            origin,
-            options.probe_timeout,
-            site.late(),
-            under_way.clone(),
-        )
-        .map_err(|error| format!("cannot open the door: {error}"))?
-        .open(die)?;
+        if !entrances.is_empty() {
+            site.open(entrances, &under_way)?;
+        }
+        let monitor = options
+            .periodic
+            .as_ref()
+            .map(|periodic| site.monitor(periodic))
+            .transpose()?;
         Ok(Sidecar {
             under_way,
             probe_timeout: options.probe_timeout,
+            monitor,
         })
     }
 
     /// Lets the requests under way finish.
     pub fn stop(&self) {
+        if let Some(monitor) = &self.monitor {
+            monitor.end();
+        }
         self.under_way.drain(self.probe_timeout + STOP_GRACE);
     }
 }
 
 /// Opens the listeners, each with what is served there.
 fn entrances(options: &Options) -> Result<Vec<Entrance>, String> {
-    let metrics = || Some(options.metrics_path.clone());
-    let mut entrances = vec![Entrance {
-        listener: open(&options.health)?,
-        paths: Paths {
-            health: true,
-            metrics: match options.metrics {
-                MetricsAt::WithHealth => metrics(),
-                MetricsAt::Nowhere | MetricsAt::Alone(_) => None,
-            },
-        },
-    }];
-    if let MetricsAt::Alone(address) = &options.metrics {
-        entrances.push(Entrance {
+    let entrance = |address: &ListenAddress, health, metrics: bool| {
+        Ok::<_, String>(Entrance {
             listener: open(address)?,
             paths: Paths {
-                health: false,
-                metrics: metrics(),
+                health,
+                extra: options
+                    .extra
+                    .iter()
+                    .map(|extra| extra.name.clone())
+                    .collect(),
+                metrics: metrics.then(|| options.metrics_path.clone()),
             },
-        });
+        })
+    };
+    let mut entrances = Vec::new();
+    if let Some(address) = &options.health {
+        let with_metrics = options.metrics == MetricsAt::WithHealth;
+        entrances.push(entrance(address, true, with_metrics)?);
+    }
+    if let MetricsAt::Alone(address) = &options.metrics {
+        entrances.push(entrance(address, false, true)?);
     }
     Ok(entrances)
 }
@@ -124,38 +126,57 @@ impl Site {
         let caller = Arc::new(Caller::new()?);
         let metrics =
             Metrics::new(started).map_err(|error| format!("cannot set up the metrics: {error}"))?;
-        let name = DriverName::default();
-        let driver = Arc::new(metrics.of_driver(name.clone()));
-        name.learn(
-            options.csi_address.clone(),
-            Arc::clone(&caller),
-            options.probe_timeout,
-            {
-                let driver = Arc::clone(&driver);
-                move |code, took| driver.called(GET_PLUGIN_INFO.name, code, took)
-            },
-        )?;
-        let events = Events {
-            ended: Box::new(on_report(options, name.clone(), driver)),
-            wedged: Box::new(die),
+        let watch = Watch {
+            method: &options.method,
+            timeout: options.probe_timeout,
+            caller: &caller,
+            metrics: &metrics,
+            wedged: die,
         };
-        let address = options.csi_address.clone();
-        let probe = move |window, phase: &mut dyn FnMut(Phase)| {
-            probe::probe(&caller, &address, window, phase)
-        };
-        let flights = Flights::start(
-            options.csi_address.clone(),
-            Box::new(probe),
-            events,
-            Patience::default(),
-        )?;
+        let mut drivers = vec![watch.begin(&options.csi_address, DriverName::default())?];
+        for extra in &options.extra {
+            drivers.push(watch.begin(&extra.address, DriverName::or(&extra.name))?);
+        }
         Ok(Site {
-            flights,
-            address: options.csi_address.to_string(),
+            drivers,
             probe_timeout: options.probe_timeout,
-            name,
+            lasts: options.periodic.as_ref().map(|periodic| {
+                periodic.interval.saturating_add(options.probe_timeout) + PACE_GRACE
+            }),
             metrics,
         })
+    }
+
+    /// Opens the way from the listeners to what answers.
+    fn open(
+        self: &Arc<Site>,
+        entrances: Vec<Entrance>,
+        under_way: &UnderWay,
+    ) -> Result<(), String> {
+        let streams = admission::streams(self.drivers.len() - 1);
+        let (listener, streams) = socket::private_listener(streams)
+            .map_err(|error| format!("cannot open the way to the HTTP server: {error}"))?;
+        let origin = Instant::now();
+        server::serve(listener, origin, self.serving(), die)?;
+        Door::new(
+            entrances,
+            streams,
+            origin,
+            self.probe_timeout,
+            self.late(),
+            under_way.clone(),
+        )
+        .map_err(|error| format!("cannot open the door: {error}"))?
+        .open(die)
+    }
+
+    fn monitor(self: &Arc<Site>, periodic: &Periodic) -> Result<Monitor, String> {
+        let site = Arc::clone(self);
+        let ask = move || {
+            let window = Window::new(Instant::now(), site.probe_timeout);
+            site.drivers[0].flights.ask(window).outcome
+        };
+        Monitor::start(periodic, ask, give_up)
     }
 
     fn serving(self: &Arc<Site>) -> Arc<Respond> {
@@ -172,8 +193,12 @@ impl Site {
         Box::new(move |route, arrived, urgency| match route {
             Route::Health(question) => {
                 let window = Window::new(arrived, site.probe_timeout);
-                let answer = site.flights.so_far(window, urgency)?;
-                Some(site.told(question, &answer))
+                let answers: Option<Vec<Answer>> = site
+                    .asked(question.of)
+                    .iter()
+                    .map(|driver| driver.flights.so_far(window, urgency))
+                    .collect();
+                Some(site.told(question, &answers?))
             }
             // Neither waits for anything but its turn.
             Route::Metrics | Route::Unknown => {
@@ -182,37 +207,90 @@ impl Site {
         })
     }
 
+    /// The drivers that a question is about.
+    fn asked(&self, whom: Whom) -> &[Driver] {
+        match whom {
+            Whom::All => &self.drivers,
+            Whom::First => &self.drivers[..1],
+            // The door knows no other place; behind it there is none.
+            Whom::Extra(place) => self.drivers.get(place + 1..place + 2).unwrap_or_default(),
+        }
+    }
+
     fn health(&self, question: Question, arrived: Instant) -> Reply {
         let window = Window::new(arrived, self.probe_timeout);
-        let (status, body) = self.told(question, &self.flights.ask(window));
+        let drivers = self.asked(question.of);
+        // All set out before any is waited for.
+        let boarded: Vec<_> = drivers
+            .iter()
+            .map(|driver| {
+                let latest = self.lasts.and_then(|lasts| driver.flights.latest(lasts));
+                latest.ok_or_else(|| driver.flights.board(window))
+            })
+            .collect();
+        let answers: Vec<Answer> = drivers
+            .iter()
+            .zip(boarded)
+            .map(|(driver, boarded)| boarded.unwrap_or_else(|ticket| driver.flights.wait(&ticket)))
+            .collect();
+        let (status, body) = self.told(question, &answers);
         Reply::plain(status, body)
     }
 
-    /// Status and body for an answer, with the details that were asked for.
-    fn told(&self, question: Question, answer: &Answer) -> (u16, String) {
-        let (status, plain) = health::answer(question, &answer.outcome);
+    /// Status and body for the answers of those who were asked, with the details
+    /// that were asked for.
+    fn told(&self, question: Question, answers: &[Answer]) -> (u16, String) {
+        let drivers = self.asked(question.of);
+        let told: Vec<(String, (u16, String))> = drivers
+            .iter()
+            .zip(answers)
+            .map(|(driver, answer)| {
+                let told = health::answer(question, &answer.outcome);
+                (driver.name().to_owned(), told)
+            })
+            .collect();
+        let (status, plain) = match (question.of, told.as_slice()) {
+            (Whom::All, told) => health::answer_for_all(told),
+            (_, [(_, told)]) => told.clone(),
+            (_, _) => (404, "404 page not found".to_owned()),
+        };
         if !question.verbose {
             return (status, plain);
         }
-        let details = Details {
-            driver: self.name.get().to_owned(),
-            address: self.address.clone(),
-            took: answer.took,
-            last_success: answer.last_success,
-            now: SystemTime::now(),
-        };
-        (status, health::verbose(&plain, &details))
+        let details: Vec<String> = drivers
+            .iter()
+            .zip(answers)
+            .zip(&told)
+            .map(|((driver, answer), (_, (_, plain)))| {
+                health::verbose(plain, &driver.details(answer))
+            })
+            .collect();
+        (status, details.join("\n"))
     }
 
     fn metrics(&self) -> Reply {
         match self.metrics.render() {
-            Ok(body) => Reply {
-                status: 200,
-                content_type: metrics::CONTENT_TYPE,
-                body,
-            },
+            Ok(body) => exposition(body),
             Err(error) => Reply::plain(500, format!("cannot render the metrics: {error}")),
         }
+    }
+}
+
+/// Many drivers that answer with every code there is can make it longer than what
+/// goes through the door, which would not go on after that.
+fn exposition(body: String) -> Reply {
+    let length = body.len();
+    if length > admission::BODY_BYTES {
+        let most = admission::BODY_BYTES;
+        return Reply::plain(
+            500,
+            format!("the metrics have {length} bytes, and at most {most} can be told"),
+        );
+    }
+    Reply {
+        status: 200,
+        content_type: metrics::CONTENT_TYPE,
+        body,
     }
 }
 
@@ -225,55 +303,23 @@ fn die(reason: &str) {
     signal::exit_at_once(Exit::CannotRun);
 }
 
-/// Counts and logs each probe that ends.
-fn on_report(
-    options: &Options,
-    name: DriverName,
-    driver: Arc<DriverMetrics>,
-) -> impl Fn(&Report) + Send + use<> {
-    let address = options.csi_address.to_string();
-    let log = Mutex::new(ReportLog::new());
-    move |report| {
-        if let Some((code, took)) = report.rpc {
-            driver.called(PROBE.name, code, took);
-        }
-        driver.probed(&report.outcome, SystemTime::now());
-        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        log_report(&mut log, report, &address, name.get());
-    }
+/// Ends a process that has seen too many failures in a row, which is what it was
+/// told to do.
+fn give_up(reason: &str) {
+    exit::last_words(reason);
+    log::error!(err = reason; "Exiting after too many failed probes in a row");
+    logging::flush();
+    signal::exit_at_once(Exit::CannotRun);
 }
 
-fn log_report(log: &mut ReportLog, report: &Report, address: &str, driver: &str) {
-    let took = duration::format_to(report.took, Duration::from_micros(1));
-    log::debug!(
-        outcome = format!("{:?}", report.outcome), took = took.as_str(), driver = driver;
-        "Probe ended"
-    );
-    let lasting = match &report.outcome {
-        Ok(Readiness::Ready) => None,
-        Ok(Readiness::NotReady) => Some("not ready".to_owned()),
-        Err(ProbeError::Connect(error)) => Some(error.cause.clone()),
-        // The code, not the words: a driver's words may differ each time.
-        Err(ProbeError::Call(error)) => Some(error.code.to_string()),
-    };
-    let Some(line) = log.is_worth_a_line(lasting.as_deref(), Instant::now()) else {
-        return;
-    };
-    // Said only where there were any.
-    let untold = (line.untold > 0).then_some(line.untold);
-    match &report.outcome {
-        Ok(Readiness::Ready) => {
-            log::info!(address = address, driver = driver, failures_not_logged = untold; "Driver is healthy");
-        }
-        Ok(Readiness::NotReady) => {
-            log::warn!(address = address, driver = driver, failures_not_logged = untold; "Driver responded but is not ready");
-        }
-        Err(error) => {
-            log::error!(
-                err = error.to_string(), phase = error.phase(), address = address, driver = driver,
-                took = took, failures_not_logged = untold;
-                "Probe failed"
-            );
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_that_do_not_fit_through_the_door_are_not_told() {
+        let fits = "x".repeat(admission::BODY_BYTES);
+        assert_eq!(exposition(fits.clone()).status, 200);
+        assert_eq!(exposition(fits + "x").status, 500);
     }
 }

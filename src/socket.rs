@@ -123,7 +123,7 @@ const NO_IPV6: [i32; 2] = [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL];
 /// # Errors
 ///
 /// That of bind(2), listen(2), connect(2) or shutdown(2).
-pub fn private_listener(count: u8) -> io::Result<(UnixListener, Vec<UnixStream>)> {
+pub fn private_listener(count: usize) -> io::Result<(UnixListener, Vec<UnixStream>)> {
     const ATTEMPTS: u32 = 10;
     let mut attempt = 0;
     loop {
@@ -136,7 +136,7 @@ pub fn private_listener(count: u8) -> io::Result<(UnixListener, Vec<UnixStream>)
     }
 }
 
-fn try_private_listener(count: u8, attempt: u32) -> io::Result<(UnixListener, Vec<UnixStream>)> {
+fn try_private_listener(count: usize, attempt: u32) -> io::Result<(UnixListener, Vec<UnixStream>)> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -149,7 +149,7 @@ fn try_private_listener(count: u8, attempt: u32) -> io::Result<(UnixListener, Ve
     let listener = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     listener.bind(&address)?;
     // Linux lets one more wait than it is told.
-    listener.listen(i32::from(count.saturating_sub(1)))?;
+    listener.listen(i32::try_from(count.saturating_sub(1)).unwrap_or(i32::MAX))?;
     let mut streams = Vec::new();
     for _ in 0..count {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;

@@ -11,10 +11,16 @@ pub const TEXT_MAX: usize = 1024;
 /// was cut.
 #[must_use]
 pub fn capped(text: &str) -> String {
-    if text.len() <= TEXT_MAX {
+    capped_to(TEXT_MAX, text)
+}
+
+/// As [`capped`], to so many bytes.
+#[must_use]
+pub fn capped_to(most: usize, text: &str) -> String {
+    if text.len() <= most {
         return text.to_owned();
     }
-    let end = (0..=TEXT_MAX)
+    let end = (0..=most)
         .rev()
         .find(|&end| text.is_char_boundary(end))
         .unwrap_or(0);

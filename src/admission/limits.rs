@@ -16,6 +16,8 @@
 use std::fs;
 use std::time::Duration;
 
+use crate::health::{Route, Whom};
+
 /// Connections that have sent nothing yet. They cost a descriptor each and no
 /// memory, and kubelet is among them for as long as its request takes to come.
 pub const SILENT: usize = 128;
@@ -38,7 +40,10 @@ pub const HEAD_TIME: Duration = Duration::from_secs(2);
 /// health share its Probes, so many are no more work than few.
 pub const REQUESTS: usize = 512;
 /// Private streams to tiny_http: requests under way at once.
-pub const STREAMS: u8 = 6;
+const STREAMS: usize = 6;
+/// And for each further driver, so that none waits for another one's; what is asked
+/// about all of them has one, too.
+const STREAMS_PER_EXTRA: usize = 1;
 /// How long newcomers are left in the kernel's queue when there is no room for
 /// their requests, before they are turned away: most often there is room again.
 pub const FULL_TIME: Duration = Duration::from_millis(100);
@@ -46,6 +51,29 @@ pub const FULL_TIME: Duration = Duration::from_millis(100);
 /// one of these and travels with all who wait for the same, or is answered at
 /// the door once the driver is found ready. The last stream is the metrics'.
 pub const STREAMS_PER_ROUTE: usize = 4;
+
+/// How many streams there are with so many drivers besides the first.
+#[must_use]
+pub fn streams(extra: usize) -> usize {
+    match extra {
+        0 => STREAMS,
+        extra => STREAMS + extra * STREAMS_PER_EXTRA + STREAMS_PER_EXTRA,
+    }
+}
+
+/// How many streams those who ask about this may have at once. The last one is the
+/// metrics', which are ready at once and must not wait for a slow driver.
+#[must_use]
+pub fn streams_about(route: Route) -> usize {
+    match route {
+        Route::Health(question) => match question.of {
+            Whom::First => STREAMS - 1,
+            Whom::Extra(_) | Whom::All => STREAMS_PER_EXTRA,
+        },
+        Route::Metrics | Route::Unknown => STREAMS,
+    }
+}
+
 /// How many seconds, counted one by one, a stream may be overdue before the
 /// HTTP side is given up.
 pub const OVERDUE_TICKS: u32 = 15;

@@ -13,8 +13,10 @@ use crate::health::Route;
 /// that both sides know: its window begins there.
 pub const ARRIVED_HEADER: &str = "X-Arrived";
 
-/// The longest answer that can be right: more than all metrics together.
+/// The longest answer that can be right, head included.
 const REPLY_BYTES: usize = 1024 * 1024;
+/// The longest body of one.
+pub const BODY_BYTES: usize = REPLY_BYTES - 4096;
 
 /// A private stream.
 pub struct Stream {

@@ -31,6 +31,14 @@ pub fn help() -> String {
     for flag in in_group(Group::Probe) {
         describe(&mut text, flag);
     }
+    text.push_str("\nWhere it answers:\n\n");
+    for flag in in_group(Group::Http) {
+        describe(&mut text, flag);
+    }
+    text.push_str("\nWithout kubelet's HTTP probe:\n\n");
+    for flag in in_group(Group::Ways) {
+        describe(&mut text, flag);
+    }
     text.push_str("\nLogs and information:\n\n");
     for flag in in_group(Group::Logs).filter(|flag| !flag.words.is_empty()) {
         describe(&mut text, flag);
@@ -42,12 +50,18 @@ pub fn help() -> String {
     let names: Vec<String> = in_group(Group::WithoutEffect).map(Flag::usage).collect();
     wrap(&mut text, "  ", &names.join(" "));
     text.push_str(
-        "\nPaths, all about the driver and none about this process: /healthz and /readyz\n\
+        "\nA flag is stronger than the variable beside it, which is read only where the\n\
+         flag is not given; one that is empty counts as not set.\n\
+         \n\
+         Paths, all about the driver and none about this process: /healthz and /readyz\n\
          are 200 if the driver is ready, /livez also while it is initialising; ?verbose\n\
          adds the driver's name, its address, the time taken and the last success.\n\
+         With /NAME behind them they are about another driver, with /all about all.\n\
          \n\
-         Exit codes: 0 clean stop, help or version; 1 could not run (port taken, flags\n\
-         that exclude each other) or go on; 2 unknown flag or bad value.\n",
+         Exit codes: 0 clean stop, help or version, or healthy; 1 could not run (port\n\
+         taken, flags that exclude each other) or go on, or too many failures in a row;\n\
+         2 unknown flag or bad value; with --once also 3 could not connect, 4 the call\n\
+         failed or timed out, 5 not ready.\n",
     );
     text
 }
@@ -58,7 +72,10 @@ fn in_group(group: Group) -> impl Iterator<Item = &'static Flag> {
 
 fn describe(text: &mut String, flag: &Flag) {
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "  {}", flag.usage());
+    let _ = match flag.variable {
+        "" => writeln!(text, "  {}", flag.usage()),
+        variable => writeln!(text, "  {}  (variable {variable})", flag.usage()),
+    };
     let words = match flag.default {
         "" => flag.words.to_owned(),
         default => format!("{} Default: {default}.", flag.words),

@@ -12,6 +12,9 @@ pub struct Flag {
     pub value: &'static str,
     /// Its default, empty where there is none.
     pub default: &'static str,
+    /// The environment variable that stands for it, weaker than the flag itself;
+    /// empty where there is none.
+    pub variable: &'static str,
     /// What it does; empty for a second name, which the help leaves out.
     pub words: &'static str,
     /// Whether a value is acceptable, for flags whose value is not used.
@@ -23,8 +26,12 @@ pub struct Flag {
 /// The parts of the help.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Group {
-    /// What it probes and where it answers.
+    /// What it probes.
     Probe,
+    /// Where it answers.
+    Http,
+    /// What it does besides serving, or instead.
+    Ways,
     /// Logs.
     Logs,
     /// Accepted, so that manifests written for upstream go on working.
@@ -54,6 +61,12 @@ pub fn find(name: &[u8]) -> Option<&'static Flag> {
         .find(|flag| flag.name.as_bytes().strip_prefix(b"--") == Some(name))
 }
 
+/// The variable that stands for this flag; empty where there is none.
+pub fn variable(name: &str) -> &'static str {
+    let flag = FLAGS.iter().find(|flag| flag.name == name);
+    flag.map_or("", |flag| flag.variable)
+}
+
 const fn flag(
     name: &'static str,
     value: &'static str,
@@ -65,9 +78,16 @@ const fn flag(
         name,
         value,
         default,
+        variable: "",
         words,
         check: anything,
         group,
+    }
+}
+
+impl Flag {
+    const fn or_variable(self, variable: &'static str) -> Flag {
+        Flag { variable, ..self }
     }
 }
 
@@ -81,6 +101,7 @@ const fn old(
         name,
         value,
         default: "",
+        variable: "",
         words: "",
         check,
         group: Group::WithoutEffect,
@@ -96,6 +117,22 @@ pub const FLAGS: &[Flag] = &[
         "Where the CSI driver listens: /path, unix:///path, unix:relative/path, \
          unix-abstract:name, tcp://host:port, host:port or dns:///host:port.",
         Group::Probe,
+    )
+    .or_variable("CSI_ENDPOINT"),
+    flag(
+        "--endpoint",
+        "ADDRESS",
+        "",
+        "Another name for --csi-address.",
+        Group::Probe,
+    ),
+    flag(
+        "--extra-csi-address",
+        "NAME=ADDRESS",
+        "",
+        "Watch another driver besides; may be given again. /healthz/NAME answers for \
+         it, /healthz/all for all.",
+        Group::Probe,
     ),
     flag(
         "--probe-timeout",
@@ -104,6 +141,31 @@ pub const FLAGS: &[Flag] = &[
         "One deadline over connecting and calling Probe, such as 500ms, 3s or 1m30s; \
          longer than zero. Keep it below the timeoutSeconds of kubelet's probe.",
         Group::Probe,
+    )
+    .or_variable("LIVENESS_PROBE_TIMEOUT"),
+    flag(
+        "--timeout",
+        "DURATION",
+        "",
+        "Another name for --probe-timeout.",
+        Group::Probe,
+    ),
+    flag(
+        "--probe-path",
+        "PATH",
+        "/csi.v1.Identity/Probe",
+        "The gRPC method to call. /grpc.health.v1.Health/Check is healthy when it \
+         answers SERVING, any other method when it answers an empty request with OK.",
+        Group::Probe,
+    )
+    .or_variable("LIVENESS_PROBE_PATH"),
+    flag(
+        "--service",
+        "NAME",
+        "",
+        "The service that /grpc.health.v1.Health/Check is asked about; the whole \
+         server where it is not given.",
+        Group::Probe,
     ),
     flag(
         "--health-port",
@@ -111,7 +173,7 @@ pub const FLAGS: &[Flag] = &[
         "9808",
         "Serve the health paths on this TCP port of every address, without metrics. \
          Upstream calls it deprecated in favour of --http-endpoint.",
-        Group::Probe,
+        Group::Http,
     ),
     flag(
         "--http-endpoint",
@@ -119,7 +181,7 @@ pub const FLAGS: &[Flag] = &[
         "",
         "Serve the health paths and the metrics on this address, such as :9808 or \
          127.0.0.1:9808. Excludes a --health-port other than 9808 and --metrics-address.",
-        Group::Probe,
+        Group::Http,
     ),
     flag(
         "--metrics-address",
@@ -127,14 +189,55 @@ pub const FLAGS: &[Flag] = &[
         "",
         "Serve the metrics, and nothing else, on this address. Upstream calls it \
          deprecated in favour of --http-endpoint.",
-        Group::Probe,
+        Group::Http,
     ),
     flag(
         "--metrics-path",
         "PATH",
         "/metrics",
         "The path of the metrics.",
-        Group::Probe,
+        Group::Http,
+    ),
+    flag(
+        "--once",
+        "",
+        "",
+        "Make one probe, print ok or the reason on stdout, and exit with 0, 3, 4 or 5. \
+         For exec probes; serves nothing.",
+        Group::Ways,
+    ),
+    flag(
+        "--install",
+        "FILE",
+        "",
+        "Copy this program to FILE with its run bit, whole or not at all, and exit. \
+         For an init container: the image has no cp.",
+        Group::Ways,
+    ),
+    flag(
+        "--interval",
+        "DURATION",
+        "10s",
+        "Probe at this pace, too, and serve HTTP only where --http-endpoint or \
+         --health-port is given. --retries and --health-file turn this on as well.",
+        Group::Ways,
+    )
+    .or_variable("LIVENESS_PROBE_INTERVAL"),
+    flag(
+        "--retries",
+        "N",
+        "3",
+        "Exit with 1 after so many failed probes in a row at that pace.",
+        Group::Ways,
+    )
+    .or_variable("LIVENESS_PROBE_RETRIES"),
+    flag(
+        "--health-file",
+        "FILE",
+        "",
+        "A file that is there from the first success at that pace to the last of \
+         --retries failures, or the end.",
+        Group::Ways,
     ),
     flag(
         "--v",

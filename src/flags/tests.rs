@@ -6,6 +6,10 @@ use super::*;
 enum Want {
     /// It serves, and these options say so.
     Serves(fn(&Options) -> bool),
+    /// It makes one probe, and these options say so.
+    Once(fn(&Options) -> bool),
+    /// It installs itself there.
+    Installs(&'static str),
     Help,
     Version,
     /// Exit code 2, and a message with these words.
@@ -14,7 +18,7 @@ enum Want {
     Conflict(&'static str),
 }
 
-use Want::{Bad, Conflict, Help, Serves, Version};
+use Want::{Bad, Conflict, Help, Installs, Once, Serves, Version};
 
 const PORT_CONFLICT: &str =
     "Only one of `--health-port` and `--http-endpoint` can be explicitly set";
@@ -32,15 +36,37 @@ fn listen(host: &str, port: u16) -> ListenAddress {
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "compared with what may be none")]
+fn at(host: &str, port: u16) -> Option<ListenAddress> {
+    Some(listen(host, port))
+}
+
+fn periodic(options: &Options, seconds: u64, retries: u32, file: Option<&str>) -> bool {
+    options.periodic
+        == Some(Periodic {
+            interval: Duration::from_secs(seconds),
+            retries,
+            health_file: file.map(PathBuf::from),
+        })
+}
+
+fn health_of(options: &Options, service: &str) -> bool {
+    options.method
+        == Method::Health {
+            service: service.to_owned(),
+        }
+}
+
 fn ms(options: &Options, milliseconds: u64) -> bool {
     options.probe_timeout == Duration::from_millis(milliseconds)
 }
 
-/// Words are split at spaces; `{}` is an empty word.
+/// Words are split at spaces; `{}` is an empty word, and one that begins with a
+/// dollar sets a variable.
 #[rustfmt::skip]
 const COMMAND_LINES: &[(&str, Want)] = &[
     // Defaults, and Go's syntax.
-    ("", Serves(|o| path(o, "/run/csi/socket") && ms(o, 3000) && o.health == listen("", 9808)
+    ("", Serves(|o| path(o, "/run/csi/socket") && ms(o, 3000) && o.health == at("", 9808)
         && o.metrics == MetricsAt::Nowhere && o.metrics_path == "/metrics" && o.verbosity == 0
         && o.format == Format::Text && o.without_effect.is_empty())),
     ("--csi-address=/csi/csi.sock", Serves(|o| path(o, "/csi/csi.sock"))),
@@ -93,28 +119,28 @@ const COMMAND_LINES: &[(&str, Want)] = &[
     ("--probe-timeout=1d", Bad(&["unknown unit \"d\""])),
     ("--probe-timeout=3sec", Bad(&["unknown unit \"sec\""])),
     // Where it listens.
-    ("--health-port=9909", Serves(|o| o.health == listen("", 9909))),
-    ("--health-port 0", Serves(|o| o.health == listen("", 0))),
+    ("--health-port=9909", Serves(|o| o.health == at("", 9909))),
+    ("--health-port 0", Serves(|o| o.health == at("", 0))),
     ("--health-port=http", Bad(&["invalid value \"http\" for --health-port", "65535"])),
     ("--health-port=65536", Bad(&["65535"])),
     ("--health-port=-1", Bad(&["65535"])),
     ("--health-port=:9808", Bad(&["\":9808\" is no port"])),
     ("--health-port=", Bad(&["--health-port"])),
-    ("--http-endpoint=:9808", Serves(|o| o.health == listen("", 9808) && o.metrics == MetricsAt::WithHealth)),
-    ("--http-endpoint=127.0.0.1:9909", Serves(|o| o.health == listen("127.0.0.1", 9909))),
-    ("--http-endpoint=[::1]:9909", Serves(|o| o.health == listen("::1", 9909))),
-    ("--http-endpoint=", Serves(|o| o.health == listen("", 9808) && o.metrics == MetricsAt::Nowhere)),
+    ("--http-endpoint=:9808", Serves(|o| o.health == at("", 9808) && o.metrics == MetricsAt::WithHealth)),
+    ("--http-endpoint=127.0.0.1:9909", Serves(|o| o.health == at("127.0.0.1", 9909))),
+    ("--http-endpoint=[::1]:9909", Serves(|o| o.health == at("::1", 9909))),
+    ("--http-endpoint=", Serves(|o| o.health == at("", 9808) && o.metrics == MetricsAt::Nowhere)),
     ("--http-endpoint=localhost", Bad(&["no port", "127.0.0.1:9808"])),
     ("--http-endpoint=::1:9808", Bad(&["brackets"])),
-    ("--http-endpoint=:9808 --health-port=9808", Serves(|o| o.health == listen("", 9808))),
-    ("--http-endpoint=:9909 --health-port=9808", Serves(|o| o.health == listen("", 9909))),
-    ("--http-endpoint=:9909 --health-port=09808", Serves(|o| o.health == listen("", 9909))),
+    ("--http-endpoint=:9808 --health-port=9808", Serves(|o| o.health == at("", 9808))),
+    ("--http-endpoint=:9909 --health-port=9808", Serves(|o| o.health == at("", 9909))),
+    ("--http-endpoint=:9909 --health-port=09808", Serves(|o| o.health == at("", 9909))),
     ("--http-endpoint=:9808 --health-port=9909", Conflict(PORT_CONFLICT)),
     ("--health-port=9909 --http-endpoint=:9808", Conflict(PORT_CONFLICT)),
-    ("--http-endpoint= --health-port=9909", Serves(|o| o.health == listen("", 9909))),
-    ("--metrics-address=:8080", Serves(|o| o.health == listen("", 9808)
+    ("--http-endpoint= --health-port=9909", Serves(|o| o.health == at("", 9909))),
+    ("--metrics-address=:8080", Serves(|o| o.health == at("", 9808)
         && o.metrics == MetricsAt::Alone(listen("", 8080)))),
-    ("--metrics-address=:8080 --health-port=9909", Serves(|o| o.health == listen("", 9909))),
+    ("--metrics-address=:8080 --health-port=9909", Serves(|o| o.health == at("", 9909))),
     ("--metrics-address=:8080 --http-endpoint=:9808", Conflict(METRICS_CONFLICT)),
     ("--metrics-address=8080", Bad(&["invalid value \"8080\" for --metrics-address"])),
     ("--metrics-path=/m", Serves(|o| o.metrics_path == "/m")),
@@ -124,6 +150,98 @@ const COMMAND_LINES: &[(&str, Want)] = &[
     ("--metrics-path=/livez", Bad(&["health path"])),
     ("--metrics-path=/readyz", Bad(&["health path"])),
     ("--metrics-path=/m?x", Bad(&["'?'"])),
+    // The other names, and variables, each weaker than its flag.
+    ("--endpoint=unix:///csi/csi.sock --interval=15s --timeout=5s", Serves(|o|
+        path(o, "/csi/csi.sock") && ms(o, 5000) && periodic(o, 15, 3, None) && o.health.is_none())),
+    ("--endpoint=/a --endpoint=/b", Serves(|o| path(o, "/b"))),
+    ("--endpoint=unix:///a --csi-address=/a", Serves(|o| path(o, "/a"))),
+    ("--endpoint=/a --csi-address=/b", Bad(&["--csi-address=/b", "--endpoint=/a", "leave out one"])),
+    ("--timeout=1000ms --probe-timeout=1s", Serves(|o| ms(o, 1000))),
+    ("--timeout=1s --probe-timeout=2s", Bad(&["--probe-timeout=2s", "--timeout=1s"])),
+    ("--timeout=0", Bad(&["invalid value \"0\" for --timeout", "longer than zero"])),
+    ("--endpoint=x", Bad(&["invalid value \"x\" for --endpoint"])),
+    ("$CSI_ENDPOINT=unix:///e/csi.sock", Serves(|o| path(o, "/e/csi.sock") && o.periodic.is_none())),
+    ("$CSI_ENDPOINT=/e --csi-address=/f", Serves(|o| path(o, "/f"))),
+    ("$CSI_ENDPOINT=/e --endpoint=/f", Serves(|o| path(o, "/f"))),
+    ("$CSI_ENDPOINT=", Serves(|o| path(o, "/run/csi/socket"))),
+    ("$CSI_ENDPOINT=e", Bad(&["invalid value \"e\" for CSI_ENDPOINT", "unix:///path"])),
+    ("$CSI_ENDPOINT=e --csi-address=/f", Serves(|o| path(o, "/f"))),
+    ("$CSI_ENDPOINT=e --help", Help),
+    ("$LIVENESS_PROBE_TIMEOUT=2s", Serves(|o| ms(o, 2000))),
+    ("$LIVENESS_PROBE_TIMEOUT=2s --probe-timeout=1s", Serves(|o| ms(o, 1000))),
+    ("$LIVENESS_PROBE_TIMEOUT=2 --timeout=1s", Serves(|o| ms(o, 1000))),
+    ("$LIVENESS_PROBE_TIMEOUT=2", Bad(&["invalid value \"2\" for LIVENESS_PROBE_TIMEOUT", "no unit"])),
+    // The method.
+    ("--probe-path=/csi.v1.Identity/Probe", Serves(|o| o.method == Method::Identity)),
+    ("--probe-path=/grpc.health.v1.Health/Check", Serves(|o| health_of(o, ""))),
+    ("--probe-path=/grpc.health.v1.Health/Check --service=csi", Serves(|o| health_of(o, "csi"))),
+    ("--probe-path=/x.Y/Z", Serves(|o| o.method == Method::Other { path: "/x.Y/Z" })),
+    ("--service=csi", Bad(&["--service=csi needs --probe-path=/grpc.health.v1.Health/Check"])),
+    ("--probe-path=/x.Y/Z --service=csi", Bad(&["--service=csi needs"])),
+    ("--probe-path=/grpc.health.v1.Health/Check --service=\u{e9}", Bad(&["cannot be part of a service's name"])),
+    ("--probe-path=Probe", Bad(&["/service/method"])),
+    ("--probe-path=/a/b/c", Bad(&["/service/method"])),
+    ("--probe-path=//b", Bad(&["/service/method"])),
+    ("--probe-path=", Bad(&["/service/method"])),
+    ("$LIVENESS_PROBE_PATH=/x.Y/Z", Serves(|o| o.method.path() == "/x.Y/Z")),
+    ("$LIVENESS_PROBE_PATH=x --probe-path=/x.Y/Z", Serves(|o| o.method.path() == "/x.Y/Z")),
+    ("$LIVENESS_PROBE_PATH=x", Bad(&["LIVENESS_PROBE_PATH", "/service/method"])),
+    ("$LIVENESS_PROBE_PATH=/grpc.health.v1.Health/Check --service=x", Serves(|o| health_of(o, "x"))),
+    // Probes at a pace.
+    ("--interval=1s", Serves(|o| periodic(o, 1, 3, None) && o.health.is_none() && o.metrics == MetricsAt::Nowhere)),
+    ("--retries=5", Serves(|o| periodic(o, 10, 5, None))),
+    ("--health-file=/run/healthy", Serves(|o| periodic(o, 10, 3, Some("/run/healthy")))),
+    ("$LIVENESS_PROBE_INTERVAL=7s", Serves(|o| periodic(o, 7, 3, None))),
+    ("$LIVENESS_PROBE_RETRIES=7", Serves(|o| periodic(o, 10, 7, None))),
+    ("$LIVENESS_PROBE_RETRIES=7 --retries=2 $LIVENESS_PROBE_INTERVAL=often --interval=2s",
+        Serves(|o| periodic(o, 2, 2, None))),
+    ("--interval=1s --health-port=9808", Serves(|o| o.health == at("", 9808))),
+    ("--interval=1s --http-endpoint=:1", Serves(|o| o.health == at("", 1) && o.metrics == MetricsAt::WithHealth)),
+    ("--interval=1s --metrics-address=:1", Serves(|o| o.health.is_none()
+        && o.metrics == MetricsAt::Alone(listen("", 1)))),
+    ("--interval=0", Bad(&["invalid value \"0\" for --interval", "longer than zero"])),
+    ("--interval=often", Bad(&["--interval"])),
+    ("$LIVENESS_PROBE_INTERVAL=10", Bad(&["invalid value \"10\" for LIVENESS_PROBE_INTERVAL", "no unit"])),
+    ("--retries=0", Bad(&["invalid value \"0\" for --retries", "1 or more"])),
+    ("--retries=-1", Bad(&["1 or more"])),
+    ("$LIVENESS_PROBE_RETRIES=0", Bad(&["LIVENESS_PROBE_RETRIES", "1 or more"])),
+    ("$LIVENESS_PROBE_RETRIES=many", Bad(&["LIVENESS_PROBE_RETRIES", "1 or more"])),
+    ("--health-file=", Bad(&["--health-file", "empty"])),
+    ("--health-file=/run/", Bad(&["names a directory"])),
+    // One probe.
+    ("--once", Once(|o| path(o, "/run/csi/socket") && ms(o, 3000))),
+    ("--once --csi-address=/a --timeout=1s", Once(|o| path(o, "/a") && ms(o, 1000))),
+    ("--once --probe-path=/grpc.health.v1.Health/Check --service=a", Once(|o| health_of(o, "a"))),
+    // What stands in a container's variables is meant for somebody else there.
+    ("--once $LIVENESS_PROBE_INTERVAL=often $LIVENESS_PROBE_RETRIES=0 $CSI_ENDPOINT=/e",
+        Once(|o| path(o, "/e") && o.periodic.is_none())),
+    ("--once=false", Serves(|_| true)),
+    ("--once=maybe", Bad(&["--once"])),
+    ("--once --interval=1s", Bad(&["--once", "leave out --interval"])),
+    ("--once --retries=1", Bad(&["leave out --retries"])),
+    ("--once --health-file=/x", Bad(&["leave out --health-file"])),
+    ("--once --http-endpoint=:1", Bad(&["leave out --http-endpoint"])),
+    ("--once --health-port=9808", Bad(&["leave out --health-port"])),
+    ("--once --metrics-address=:1", Bad(&["leave out --metrics-address"])),
+    ("--once --extra-csi-address=a=/a", Bad(&["leave out --extra-csi-address"])),
+    ("--install=/shared/livenessprobe", Installs("/shared/livenessprobe")),
+    ("--install /shared/livenessprobe --v=5", Installs("/shared/livenessprobe")),
+    ("--install=", Bad(&["--install", "empty"])),
+    ("--install=/shared/", Bad(&["--install", "names a directory"])),
+    ("--install=/x --bogus", Bad(&["unknown flag --bogus"])),
+    // Further drivers.
+    ("--extra-csi-address=nfs=/nfs/csi.sock --extra-csi-address smb=unix:///smb/csi.sock", Serves(|o|
+        o.extra.iter().map(|extra| format!("{}={}", extra.name, extra.address)).collect::<Vec<_>>()
+            == ["nfs=/nfs/csi.sock", "smb=/smb/csi.sock"])),
+    ("--extra-csi-address=nfs", Bad(&["NAME=ADDRESS"])),
+    ("--extra-csi-address=nfs=", Bad(&["empty"])),
+    ("--extra-csi-address==/a", Bad(&["the name \"\""])),
+    ("--extra-csi-address=all=/a", Bad(&["\"all\" stands for all drivers"])),
+    ("--extra-csi-address=a/b=/a", Bad(&["\"a/b\"", "letters"])),
+    ("--extra-csi-address=a=/a --extra-csi-address=a=/b", Bad(&["the name \"a\" twice"])),
+    ("--extra-csi-address=a=/a --interval=1s", Bad(&["--extra-csi-address", "--interval"])),
+    ("--extra-csi-address=a=/a $LIVENESS_PROBE_INTERVAL=1s", Bad(&["and their variables"])),
+    ("--metrics-path=/healthz/all", Bad(&["health path"])),
     // Logs.
     ("--v=5", Serves(|o| o.verbosity == 5)),
     ("-v 2", Serves(|o| o.verbosity == 2)),
@@ -193,10 +311,28 @@ const COMMAND_LINES: &[(&str, Want)] = &[
 #[test]
 fn each_command_line_has_its_outcome() {
     for (line, want) in COMMAND_LINES {
-        let words = line
+        let (variables, words): (Vec<_>, Vec<_>) = line
             .split_whitespace()
-            .map(|word| OsString::from(if word == "{}" { "" } else { word }));
-        match (parse(words), want) {
+            .map(|word| if word == "{}" { "" } else { word })
+            .partition(|word| word.starts_with('$'));
+        let variable = |name: &str| {
+            let set = variables
+                .iter()
+                .filter_map(|word| word[1..].split_once('='));
+            set.filter(|(set, _)| *set == name)
+                .map(|(_, value)| OsString::from(value))
+                .next()
+        };
+        match (
+            parse(words.into_iter().map(OsString::from), &variable),
+            want,
+        ) {
+            (Ok(Command::Once(options)), Once(holds)) => {
+                assert!(holds(&options), "{line}: {options:?}");
+            }
+            (Ok(Command::Install(to)), Installs(path)) => {
+                assert_eq!(to.to_str(), Some(*path), "{line}");
+            }
             (Ok(Command::Serve(options)), Serves(holds)) => {
                 assert!(holds(&options), "{line}: {options:?}");
             }
@@ -238,7 +374,7 @@ fn every_flag_is_in_the_table_of_command_lines() {
 
 #[test]
 fn an_error_has_the_log_form_that_was_chosen_before_it() {
-    let error = |words: &[&str]| parse(words.iter().map(OsString::from)).unwrap_err();
+    let error = |words: &[&str]| parse(words.iter().map(OsString::from), &|_| None).unwrap_err();
     assert_eq!(
         error(&["--logging-format=json", "--bogus"]).format,
         Format::Json
@@ -254,7 +390,31 @@ fn words_that_are_not_utf_8_are_refused_and_shown() {
         (b"--\xff", "unknown flag"),
         (b"\xff", "unexpected argument"),
     ] {
-        let error = parse([OsString::from_vec(word.to_vec())]).unwrap_err();
+        let error = parse([OsString::from_vec(word.to_vec())], &|_| None).unwrap_err();
         assert!(error.message.contains(shown), "{}", error.message);
     }
+}
+
+#[test]
+fn a_guest_is_known_wherever_the_line_fails() {
+    let is_guest = |line: &str| {
+        parse(line.split_whitespace().map(OsString::from), &|_| None)
+            .unwrap_err()
+            .is_guest
+    };
+    assert!(is_guest("--once --bogus"));
+    assert!(is_guest("--bogus -once"));
+    assert!(is_guest("--bogus --once=true"));
+    assert!(!is_guest("--bogus"));
+    assert!(!is_guest("--bogus --csi-address=/once"));
+}
+
+#[test]
+fn there_is_a_most_of_drivers() {
+    let words = |count: usize| {
+        (0..count).map(|number| OsString::from(format!("--extra-csi-address=n{number}=/a")))
+    };
+    assert!(parse(words(64), &|_| None).is_ok());
+    let error = parse(words(65), &|_| None).unwrap_err();
+    assert!(error.message.contains("more than 64 times"), "{error:?}");
 }

@@ -1,7 +1,7 @@
 //! What the metrics tell of a driver: its calls, its state now, and why there
 //! was no connection.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -119,11 +119,24 @@ impl DriverMetrics {
 }
 
 /// How a driver is.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     /// Whether the last probe found it ready, once there has been one.
     is_ready: Option<bool>,
     last_success: Option<SystemTime>,
+}
+
+impl State {
+    fn worse(&self, other: &State) -> State {
+        /// The lesser of those that are known.
+        fn least<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+            one.into_iter().chain(other).min()
+        }
+        State {
+            is_ready: least(self.is_ready, other.is_ready),
+            last_success: least(self.last_success, other.last_success),
+        }
+    }
 }
 
 /// The states, told under the names that the drivers have when they are asked
@@ -176,14 +189,22 @@ impl Collector for States {
         let watched = lock(&self.watched);
         self.success.reset();
         self.last_success.reset();
+        // Two sockets may lead to one driver: it is as well as the worse of them.
+        let mut states = BTreeMap::<&str, State>::new();
         for (name, state) in watched.iter() {
-            let state = lock(state);
+            let state = lock(state).clone();
+            states
+                .entry(name.get())
+                .and_modify(|other| *other = other.worse(&state))
+                .or_insert(state);
+        }
+        for (name, state) in states {
             if let Some(is_ready) = state.is_ready {
-                let success = self.success.with_label_values(&[name.get()]);
+                let success = self.success.with_label_values(&[name]);
                 success.set(f64::from(u8::from(is_ready)));
             }
             if let Some(time) = state.last_success {
-                let last_success = self.last_success.with_label_values(&[name.get()]);
+                let last_success = self.last_success.with_label_values(&[name]);
                 last_success.set(seconds(time));
             }
         }

@@ -20,7 +20,6 @@ use super::{
     CallError, Code, ConnectError, Outcome, Phase, ProbeError, Readiness, Reason, Report, Window,
 };
 use crate::address::CsiAddress;
-use crate::identity::PROBE;
 use crate::panics;
 
 /// The watchdog's patience with a probe that does not end, from the moment a
@@ -91,8 +90,16 @@ pub struct Flights {
     shared: Arc<Shared>,
 }
 
+/// What somebody waits with.
+pub struct Ticket {
+    /// Flights from this number on count for it, whatever they come to.
+    fresh: u64,
+    window: Window,
+}
+
 struct Shared {
     address: CsiAddress,
+    method: &'static str,
     patience: Patience,
     state: Mutex<State>,
     /// A flight is wanted: wakes the flights' thread.
@@ -130,24 +137,27 @@ struct Flying {
 
 struct Landed {
     number: u64,
+    ended_at: Instant,
     window: Window,
     report: Report,
 }
 
 impl Flights {
-    /// Starts the two threads.
+    /// Starts the two threads. `method` is what the driver is asked, for words.
     ///
     /// # Errors
     ///
     /// When a thread cannot be started.
     pub fn start(
         address: CsiAddress,
+        method: &'static str,
         probe: Box<Probe>,
         events: Events,
         patience: Patience,
     ) -> Result<Flights, String> {
         let shared = Arc::new(Shared {
             address,
+            method,
             patience,
             state: Mutex::default(),
             wanted: Condvar::new(),
@@ -170,7 +180,31 @@ impl Flights {
     /// request has ended, or else when the window closes.
     #[must_use]
     pub fn ask(&self, window: Window) -> Answer {
-        self.shared.ask(window)
+        self.wait(&self.board(window))
+    }
+
+    /// Has a probe made that counts for this request; [`Flights::wait`] waits for it.
+    #[must_use]
+    pub fn board(&self, window: Window) -> Ticket {
+        self.shared.board(window)
+    }
+
+    /// Waits as [`Flights::ask`] does.
+    #[must_use]
+    pub fn wait(&self, ticket: &Ticket) -> Answer {
+        self.shared.wait(ticket)
+    }
+
+    /// What the last probe came to, if it ended within this time.
+    #[must_use]
+    pub fn latest(&self, within: Duration) -> Option<Answer> {
+        let state = self.shared.lock();
+        let landed = state.last.as_ref()?;
+        (landed.ended_at.elapsed() <= within).then(|| Answer {
+            outcome: landed.report.outcome.clone(),
+            took: landed.report.took,
+            last_success: state.last_success,
+        })
     }
 
     /// What there is to tell without waiting: that the driver was found ready
@@ -204,13 +238,23 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask(&self, window: Window) -> Answer {
+    fn board(&self, window: Window) -> Ticket {
         let mut state = self.lock();
-        // From this number on, flights begin after the request was made.
-        let fresh = state.begun + 1;
         // Told at once, so that a flight which begins the moment another one
         // fails has room for everybody who waits.
         state.wanted = state.wanted.max(Some(window));
+        if state.flying.is_none() {
+            self.wanted.notify_one();
+        }
+        Ticket {
+            // From this number on, flights begin after the request was made.
+            fresh: state.begun + 1,
+            window,
+        }
+    }
+
+    fn wait(&self, &Ticket { fresh, window }: &Ticket) -> Answer {
+        let mut state = self.lock();
         loop {
             if let Some(answer) = state.answer_for(fresh, window) {
                 return answer;
@@ -255,7 +299,7 @@ impl Shared {
         let last = state.last.as_ref().map(|landed| &landed.report.outcome);
         match (&state.flying, last) {
             (Some(flying), _) if !flying.is_connecting() => {
-                ProbeError::Call(no_answer(PROBE.name, &self.address, window))
+                ProbeError::Call(no_answer(self.method, &self.address, window))
             }
             // This flight has nothing to tell yet, or there was too little time
             // for one: the failure before it is the best explanation there is.
@@ -343,6 +387,7 @@ impl Shared {
         state.flying = None;
         state.last = Some(Landed {
             number,
+            ended_at,
             window,
             report,
         });

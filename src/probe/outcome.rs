@@ -9,6 +9,15 @@ use crate::text;
 /// The result of one probe.
 pub type Outcome = Result<Readiness, ProbeError>;
 
+/// An outcome in words: "ok", or the reason.
+#[must_use]
+pub fn words(outcome: &Outcome) -> String {
+    match outcome {
+        Ok(readiness) => readiness.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
 /// What a driver that answered says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
@@ -16,6 +25,28 @@ pub enum Readiness {
     Ready,
     /// `ready` is false: initialising, "otherwise perfectly healthy" (CSI).
     NotReady,
+    /// gRPC's health service says this number, which is not SERVING.
+    NotServing(i32),
+}
+
+impl fmt::Display for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+        match self {
+            Readiness::Ready => f.write_str("ok"),
+            Readiness::NotReady => f.write_str("driver responded but is not ready"),
+            Readiness::NotServing(0) => f.write_str("driver responded but its health is UNKNOWN"),
+            Readiness::NotServing(2) => {
+                f.write_str("driver responded but its health is NOT_SERVING")
+            }
+            Readiness::NotServing(3) => {
+                f.write_str("driver responded but its health is SERVICE_UNKNOWN")
+            }
+            Readiness::NotServing(number) => {
+                write!(f, "driver responded but its health is {number}")
+            }
+        }
+    }
 }
 
 /// Why a probe failed. Displayed, it names the address and the cause.

@@ -1,8 +1,10 @@
-//! The memory that the shipped binary takes, held to what `docs/footprint.md`
-//! promises. For `make try-static`: what `cargo build` links against glibc takes
-//! more.
+//! The memory and time that the shipped binary takes, held to what
+//! `docs/footprint.md` promises. For `make try-static`, one after the other: what
+//! `cargo build` links against glibc takes more, and so does a busy machine.
 
-use super::support::{Dir, Driver, Sidecar};
+use std::time::{Duration, Instant};
+
+use super::support::{Dir, Driver, Sidecar, sidecar};
 
 const PROBES: usize = 1000;
 
@@ -27,4 +29,65 @@ fn after_a_thousand_probes_it_is_as_small_as_promised() {
     );
     assert!(resident <= RESIDENT_MAX, "{resident} KiB resident");
     assert!(anonymous <= ANONYMOUS_MAX, "{anonymous} KiB anonymous");
+}
+
+/// KiB for each driver besides the first.
+const EXTRA_MAX: u64 = 100;
+
+#[test]
+#[ignore = "about the static binary alone; run: make try-static"]
+fn a_further_driver_is_as_small_as_promised() {
+    const EXTRA: usize = 10;
+    let resident = |extra: usize| {
+        let dirs: Vec<Dir> = (0..=extra).map(|_| Dir::new()).collect();
+        let _drivers: Vec<Driver> = dirs
+            .iter()
+            .map(|dir| Driver::start(&dir.socket(), &[]))
+            .collect();
+        let flags: Vec<String> = (1..=extra)
+            .map(|number| format!("--extra-csi-address=n{number}={}", dirs[number].socket()))
+            .collect();
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let sidecar = Sidecar::start(&dirs[0].socket(), &flags);
+        let mut paths = vec!["/healthz".to_owned()];
+        paths.extend((1..=extra).map(|number| format!("/healthz/n{number}")));
+        for _ in 0..100 {
+            for path in &paths {
+                assert_eq!(sidecar.get(path).both(), (200, "ok"));
+            }
+        }
+        assert_eq!(sidecar.get("/metrics").status, 200);
+        sidecar.status("VmRSS")
+    };
+    let (one, many) = (resident(0), resident(EXTRA));
+    println!("{one} KiB with one driver, {many} KiB with {EXTRA} more");
+    let each = many.saturating_sub(one) / 10;
+    assert!(each <= EXTRA_MAX, "{each} KiB for each");
+}
+
+/// From start to exit, against a healthy driver.
+const ONCE_MAX: Duration = Duration::from_millis(15);
+
+#[test]
+#[ignore = "about the static binary alone; run: make try-static"]
+fn a_single_probe_is_as_quick_as_promised() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let mut times: Vec<Duration> = (0..21)
+        .map(|_| {
+            let began = Instant::now();
+            let output = sidecar::command()
+                .args(["--once", &format!("--csi-address={}", dir.socket())])
+                .output()
+                .unwrap();
+            assert_eq!(output.stdout, b"ok\n");
+            began.elapsed()
+        })
+        .collect();
+    times.sort();
+    println!(
+        "from start to exit {:?}, {:?} in the middle",
+        times[0], times[10]
+    );
+    assert!(times[10] < ONCE_MAX, "{times:?}");
 }

@@ -242,3 +242,17 @@ fn the_build_is_the_one_that_version_prints() {
         format!("livenessprobe_build_info{{revision=\"{revision}\",version=\"{version}\"}}");
     assert_eq!(value(&sidecar.get("/metrics").body, &series), Some(1.0));
 }
+
+#[test]
+fn a_name_that_is_far_too_long_is_cut() {
+    let dir = Dir::new();
+    let name = "n".repeat(5_000);
+    let _driver = Driver::start(&dir.socket(), &[&format!("--name={name}")]);
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    sidecar.process.err.wait_for(0, "CSI driver name");
+    assert_eq!(sidecar.healthz().status, 200);
+    let text = sidecar.get("/metrics").body;
+    let cut = format!("{{driver_name=\"{}... (4874 bytes more)\"", &name[..126]);
+    assert!(text.contains(&cut), "{text}");
+    assert!(!text.contains(&name[..127]), "{text}");
+}

@@ -67,7 +67,14 @@ impl Airport {
             connecting: 6,
         };
         let address = CsiAddress::parse("/csi/csi.sock").unwrap();
-        let flights = Flights::start(address, Box::new(probe), events, patience).unwrap();
+        let flights = Flights::start(
+            address,
+            "/csi.v1.Identity/Probe",
+            Box::new(probe),
+            events,
+            patience,
+        )
+        .unwrap();
         Airport {
             flights: Arc::new(flights),
             departures,
@@ -258,7 +265,14 @@ fn a_panic_in_a_probe_is_a_failure_and_the_next_one_flies() {
     };
     let probe = |_: Window, _: &mut dyn FnMut(Phase)| panic!("boom");
     let address = CsiAddress::parse("/csi/csi.sock").unwrap();
-    let flights = Flights::start(address, Box::new(probe), events, Patience::default()).unwrap();
+    let flights = Flights::start(
+        address,
+        "/csi.v1.Identity/Probe",
+        Box::new(probe),
+        events,
+        Patience::default(),
+    )
+    .unwrap();
     for _ in 0..2 {
         let error = flights.ask(window()).outcome.unwrap_err().to_string();
         assert!(error.contains("the probe panicked: boom"), "{error}");

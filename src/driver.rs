@@ -1,0 +1,157 @@
+//! A driver that is watched: its probes, its name, and what metrics and log are
+//! told of them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::address::CsiAddress;
+use crate::driver_name::DriverName;
+use crate::duration;
+use crate::health::Details;
+use crate::identity::GET_PLUGIN_INFO;
+use crate::metrics::{DriverMetrics, Metrics};
+use crate::probe::{
+    self, Answer, Caller, Events, Flights, Method, Patience, Phase, ProbeError, Readiness, Report,
+};
+use crate::report_log::ReportLog;
+
+/// A driver that is watched.
+pub struct Driver {
+    /// Its probes.
+    pub flights: Flights,
+    name: DriverName,
+    address: String,
+}
+
+/// How drivers are watched.
+pub struct Watch<'a> {
+    /// What they are asked.
+    pub method: &'a Method,
+    /// One deadline over connect and call.
+    pub timeout: Duration,
+    /// gRPC.
+    pub caller: &'a Arc<Caller>,
+    /// Where it is counted.
+    pub metrics: &'a Metrics,
+    /// Hears of a probe that does not end long after its deadline.
+    pub wedged: fn(&str),
+}
+
+impl Watch<'_> {
+    /// Watches the driver at `address`, which is called `name` until it has told
+    /// its own.
+    ///
+    /// # Errors
+    ///
+    /// When a thread cannot be started.
+    pub fn begin(&self, address: &CsiAddress, name: DriverName) -> Result<Driver, String> {
+        let metrics = Arc::new(self.metrics.of_driver(name.clone()));
+        if self.method.is_csi() {
+            let metrics = Arc::clone(&metrics);
+            name.learn(
+                address.clone(),
+                Arc::clone(self.caller),
+                self.timeout,
+                move |code, took| metrics.called(GET_PLUGIN_INFO.name, code, took),
+            )?;
+        }
+        let events = Events {
+            ended: Box::new(on_report(self.method, address, name.clone(), metrics)),
+            wedged: Box::new(self.wedged),
+        };
+        let probe = {
+            let (caller, method) = (Arc::clone(self.caller), self.method.clone());
+            let address = address.clone();
+            move |window, phase: &mut dyn FnMut(Phase)| {
+                probe::probe(&caller, &method, &address, window, phase)
+            }
+        };
+        Ok(Driver {
+            flights: Flights::start(
+                address.clone(),
+                self.method.path(),
+                Box::new(probe),
+                events,
+                Patience::default(),
+            )?,
+            name,
+            address: address.to_string(),
+        })
+    }
+}
+
+impl Driver {
+    /// Its name, as far as it is known.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name.get()
+    }
+
+    /// What a person wants to see besides the outcome.
+    #[must_use]
+    pub fn details(&self, answer: &Answer) -> Details {
+        Details {
+            driver: self.name.get().to_owned(),
+            address: self.address.clone(),
+            took: answer.took,
+            last_success: answer.last_success,
+            now: SystemTime::now(),
+        }
+    }
+}
+
+/// Counts and logs each probe that ends.
+fn on_report(
+    method: &Method,
+    address: &CsiAddress,
+    name: DriverName,
+    metrics: Arc<DriverMetrics>,
+) -> impl Fn(&Report) + Send + use<> {
+    let (method, address) = (method.path(), address.to_string());
+    let log = Mutex::new(ReportLog::new());
+    move |report| {
+        if let Some((code, took)) = report.rpc {
+            metrics.called(method, code, took);
+        }
+        metrics.probed(&report.outcome, SystemTime::now());
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        log_report(&mut log, report, &address, name.get());
+    }
+}
+
+fn log_report(log: &mut ReportLog, report: &Report, address: &str, driver: &str) {
+    let took = duration::format_to(report.took, Duration::from_micros(1));
+    log::debug!(
+        outcome = format!("{:?}", report.outcome), took = took.as_str(), driver = driver;
+        "Probe ended"
+    );
+    let lasting = match &report.outcome {
+        Ok(Readiness::Ready) => None,
+        Ok(readiness) => Some(readiness.to_string()),
+        Err(ProbeError::Connect(error)) => Some(error.cause.clone()),
+        // The code, not the words: a driver's words may differ each time.
+        Err(ProbeError::Call(error)) => Some(error.code.to_string()),
+    };
+    let Some(line) = log.is_worth_a_line(lasting.as_deref(), Instant::now()) else {
+        return;
+    };
+    // Said only where there were any.
+    let untold = (line.untold > 0).then_some(line.untold);
+    match &report.outcome {
+        Ok(Readiness::Ready) => {
+            log::info!(address = address, driver = driver, failures_not_logged = untold; "Driver is healthy");
+        }
+        Ok(readiness) => {
+            // "Driver responded but is not ready"
+            let words = readiness.to_string().replacen('d', "D", 1);
+            log::warn!(address = address, driver = driver, failures_not_logged = untold; "{words}");
+        }
+        Err(error) => {
+            log::error!(
+                err = error.to_string(), phase = error.phase(), address = address, driver = driver,
+                took = took, failures_not_logged = untold;
+                "Probe failed"
+            );
+        }
+    }
+}

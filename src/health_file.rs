@@ -1,0 +1,133 @@
+//! A file that is there while the driver counts as healthy.
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::report_log::ReportLog;
+use crate::text;
+
+/// The file.
+pub struct HealthFile {
+    path: PathBuf,
+    is_there: bool,
+    log: ReportLog,
+}
+
+impl HealthFile {
+    /// A file at `path`, which is not there yet: one that a predecessor left would
+    /// tell of another driver's health.
+    ///
+    /// # Errors
+    ///
+    /// When it can never be written. A full disk is no such reason: it may have
+    /// room again.
+    pub fn new(path: &Path) -> Result<HealthFile, String> {
+        let file = HealthFile {
+            path: path.to_owned(),
+            is_there: false,
+            log: ReportLog::new(),
+        };
+        if path.is_dir() {
+            return Err(file.cannot(&io::Error::from(io::ErrorKind::IsADirectory)));
+        }
+        let removed = fs::remove_file(path);
+        let tried = match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => file.try_out(),
+        };
+        match tried {
+            Err(error) if is_for_ever(&error) => Err(file.cannot(&error)),
+            _ => Ok(file),
+        }
+    }
+
+    /// Sees to it that it is there. What goes wrong is logged, and tried again at
+    /// the next success.
+    pub fn write(&mut self) {
+        if self.is_there {
+            return;
+        }
+        match self.try_write() {
+            Ok(()) => {
+                self.is_there = true;
+                self.log.is_worth_a_line(None, Instant::now());
+            }
+            Err(error) => self.complain(&error),
+        }
+    }
+
+    /// Sees to it that it is not there.
+    pub fn remove(&mut self) {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => self.complain(&error),
+            _ => self.is_there = false,
+        }
+    }
+
+    /// Who finds it finds all of it.
+    fn try_write(&self) -> io::Result<()> {
+        let beside = self.beside();
+        let written = HealthFile::opened(&beside)
+            .and_then(|mut file| file.write_all(b"ok\n"))
+            .and_then(|()| fs::rename(&beside, &self.path));
+        if written.is_err() {
+            // It may not even be there.
+            let _ = fs::remove_file(&beside);
+        }
+        written
+    }
+
+    fn try_out(&self) -> io::Result<()> {
+        let beside = self.beside();
+        HealthFile::opened(&beside)?;
+        fs::remove_file(&beside)
+    }
+
+    fn opened(path: &Path) -> io::Result<fs::File> {
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)
+    }
+
+    /// Beside it, because rename(2) does not leave a file system.
+    fn beside(&self) -> PathBuf {
+        let mut name = OsString::from(".");
+        name.push(self.path.file_name().unwrap_or_default());
+        name.push(".new");
+        self.path.with_file_name(name)
+    }
+
+    fn cannot(&self, error: &io::Error) -> String {
+        let name = text::one_line(&self.path.display().to_string());
+        format!("cannot write the health file {name}: {error}")
+    }
+
+    fn complain(&mut self, error: &io::Error) {
+        let reason = self.cannot(error);
+        if self
+            .log
+            .is_worth_a_line(Some(&reason), Instant::now())
+            .is_some()
+        {
+            log::error!(err = reason; "Health file is not as it should be, will try again");
+        }
+    }
+}
+
+/// Whether somebody has to change the manifest.
+fn is_for_ever(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::InvalidFilename
+    )
+}

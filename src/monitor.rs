@@ -1,0 +1,225 @@
+//! Probes at a pace of our own, for pods without an HTTP probe: so many failures
+//! in a row end the process, and a file tells who looks for it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::flags::Periodic;
+use crate::health_file::HealthFile;
+use crate::panics;
+use crate::probe::{self, Outcome, Readiness};
+
+const STACK: usize = 256 * 1024;
+
+/// The probes at a pace.
+pub struct Monitor {
+    file: Arc<Mutex<Option<HealthFile>>>,
+}
+
+impl Monitor {
+    /// Starts probing. `ask` makes a probe and waits for its outcome, for a probe's
+    /// timeout at most; `given_up` hears why the process should end.
+    ///
+    /// # Errors
+    ///
+    /// When the health file can never be written, or the thread cannot be started.
+    pub fn start(
+        periodic: &Periodic,
+        ask: impl Fn() -> Outcome + Send + 'static,
+        given_up: impl Fn(&str) + Send + 'static,
+    ) -> Result<Monitor, String> {
+        let file = periodic
+            .health_file
+            .as_deref()
+            .map(HealthFile::new)
+            .transpose()?;
+        let file = Arc::new(Mutex::new(file));
+        let mut rounds = Rounds {
+            pace: Pace::new(Instant::now(), periodic.interval),
+            tally: Tally::new(periodic.retries),
+            file: Arc::clone(&file),
+        };
+        thread::Builder::new()
+            .name("monitor".to_owned())
+            .stack_size(STACK)
+            .spawn(move || {
+                let reason = panics::caught(|| rounds.run(&ask))
+                    .unwrap_or_else(|panic| format!("the periodic probe panicked: {panic}"));
+                given_up(&reason);
+            })
+            .map_err(|error| format!("cannot start the thread \"monitor\": {error}"))?;
+        Ok(Monitor { file })
+    }
+
+    /// Takes the health file away; no later success brings it back.
+    pub fn end(&self) {
+        let file = self
+            .file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(mut file) = file {
+            file.remove();
+        }
+    }
+}
+
+struct Rounds {
+    pace: Pace,
+    tally: Tally,
+    file: Arc<Mutex<Option<HealthFile>>>,
+}
+
+impl Rounds {
+    /// Goes on until there were too many failures, and says so.
+    fn run(&mut self, ask: &dyn Fn() -> Outcome) -> String {
+        loop {
+            let outcome = ask();
+            let verdict = self.tally.count(&outcome);
+            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+            match (verdict, file.as_mut()) {
+                (Verdict::Healthy, Some(file)) => file.write(),
+                (Verdict::GivenUp(_), Some(file)) => file.remove(),
+                _ => {}
+            }
+            drop(file);
+            if let Verdict::GivenUp(failures) = verdict {
+                return format!(
+                    "{} (the last of {failures} failed probes in a row)",
+                    probe::words(&outcome)
+                );
+            }
+            thread::sleep(self.pace.until_next(Instant::now()));
+        }
+    }
+}
+
+/// When rounds begin: at the start, and at each multiple of the interval after it.
+/// One that is still under way then takes the place of those that it runs into.
+struct Pace {
+    next: Instant,
+    interval: Duration,
+}
+
+impl Pace {
+    fn new(start: Instant, interval: Duration) -> Pace {
+        Pace {
+            next: start,
+            interval,
+        }
+    }
+
+    /// How long to wait from `now`, when a round has ended, until the next begins.
+    fn until_next(&mut self, now: Instant) -> Duration {
+        let late = now.saturating_duration_since(self.next);
+        let interval = self.interval.as_nanos().max(1);
+        let rounds = late.as_nanos() / interval + 1;
+        let ahead = Duration::from_nanos(u64::try_from(rounds * interval).unwrap_or(u64::MAX));
+        // An interval beyond the clock's end never comes.
+        self.next = self.next.checked_add(ahead).unwrap_or(now + NEVER);
+        self.next.saturating_duration_since(now)
+    }
+}
+
+/// A year.
+const NEVER: Duration = Duration::from_hours(365 * 24);
+
+/// What the outcomes so far come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Healthy,
+    Failing,
+    /// So many failures in a row are enough.
+    GivenUp(u32),
+}
+
+struct Tally {
+    failures: u32,
+    most: u32,
+}
+
+impl Tally {
+    fn new(most: u32) -> Tally {
+        Tally { failures: 0, most }
+    }
+
+    fn count(&mut self, outcome: &Outcome) -> Verdict {
+        if *outcome == Ok(Readiness::Ready) {
+            self.failures = 0;
+            return Verdict::Healthy;
+        }
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= self.most {
+            Verdict::GivenUp(self.failures)
+        } else {
+            Verdict::Failing
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(100);
+
+    fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn a_thousand_rounds_do_not_drift() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start, INTERVAL);
+        let mut now = start;
+        for round in 1..=1_000 {
+            // Each takes another time, and wakes a little late.
+            now += ms(round % 90);
+            now += pace.until_next(now);
+            assert_eq!(now, start + INTERVAL * u32::try_from(round).unwrap());
+            now += ms(round % 7);
+        }
+    }
+
+    #[test]
+    fn a_slow_round_takes_the_place_of_those_it_runs_into() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start, INTERVAL);
+        assert_eq!(pace.until_next(start + ms(250)), ms(50));
+        assert_eq!(pace.until_next(start + ms(300)), ms(100));
+        // One that ends at the moment of the next leaves it its full time.
+        assert_eq!(pace.until_next(start + ms(500)), ms(100));
+    }
+
+    #[test]
+    fn no_interval_is_too_short_or_too_long() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start, Duration::from_nanos(1));
+        assert!(pace.until_next(start + ms(1)) <= Duration::from_nanos(1));
+        let mut pace = Pace::new(start, Duration::MAX);
+        assert!(pace.until_next(start) > Duration::from_hours(1));
+    }
+
+    #[test]
+    fn so_many_in_a_row_are_too_many_and_a_success_forgets_them() {
+        let (well, ill) = (Ok(Readiness::Ready), Ok(Readiness::NotReady));
+        let mut tally = Tally::new(3);
+        let verdicts: Vec<Verdict> = [&ill, &ill, &well, &ill, &ill, &ill]
+            .into_iter()
+            .map(|outcome| tally.count(outcome))
+            .collect();
+        assert_eq!(
+            verdicts,
+            [
+                Verdict::Failing,
+                Verdict::Failing,
+                Verdict::Healthy,
+                Verdict::Failing,
+                Verdict::Failing,
+                Verdict::GivenUp(3)
+            ]
+        );
+        assert_eq!(Tally::new(1).count(&ill), Verdict::GivenUp(1));
+    }
+}

@@ -1,0 +1,124 @@
+//! What a driver is asked, and how its answer is read.
+
+use std::os::fd::OwnedFd;
+
+use grpcio::{Marshaller, MethodType};
+
+use super::{CallError, Caller, Readiness, Window};
+use crate::address::CsiAddress;
+use crate::grpc_health::{CHECK, HealthCheckRequest, HealthCheckResponse};
+use crate::identity::{PROBE, ProbeRequest, ProbeResponse};
+
+/// The path of gRPC's own health service.
+pub const HEALTH_CHECK_PATH: &str = CHECK.name;
+
+/// The gRPC method that is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// CSI's own.
+    Identity,
+    /// gRPC's health service, about one service or, if that is empty, all of the
+    /// server.
+    Health {
+        /// The service.
+        service: String,
+    },
+    /// Any other: a request without a field, and status OK is healthy.
+    Other {
+        /// Its path.
+        path: &'static str,
+    },
+}
+
+impl Method {
+    /// The method with this path.
+    #[must_use]
+    pub fn of_path(path: &str) -> Method {
+        if path == PROBE.name {
+            Method::Identity
+        } else if path == CHECK.name {
+            Method::Health {
+                service: String::new(),
+            }
+        } else {
+            Method::Other {
+                // grpcio takes none that is not for ever; there is one in a process.
+                path: Box::leak(path.to_owned().into_boxed_str()),
+            }
+        }
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &'static str {
+        match self {
+            Method::Identity => PROBE.name,
+            Method::Health { .. } => CHECK.name,
+            Method::Other { path } => path,
+        }
+    }
+
+    /// Whether who answers it is a CSI driver, and can be asked for its name.
+    #[must_use]
+    pub fn is_csi(&self) -> bool {
+        self.path().starts_with("/csi.")
+    }
+
+    pub(super) fn ask(
+        &self,
+        caller: &Caller,
+        socket: OwnedFd,
+        address: &CsiAddress,
+        window: Window,
+    ) -> Result<Readiness, CallError> {
+        match self {
+            Method::Identity => caller
+                .call(&PROBE, &ProbeRequest::new(), socket, address, window)
+                .map(|reply| readiness(&reply)),
+            Method::Health { service } => {
+                let mut request = HealthCheckRequest::new();
+                request.service.clone_from(service);
+                caller
+                    .call(&CHECK, &request, socket, address, window)
+                    .map(|reply| serving(&reply))
+            }
+            Method::Other { path } => caller
+                .call(&without_fields(path), &(), socket, address, window)
+                .map(|()| Readiness::Ready),
+        }
+    }
+}
+
+/// Absent means ready: the specification's SHALL. Present but empty is protobuf's
+/// way to write false.
+fn readiness(reply: &ProbeResponse) -> Readiness {
+    if reply.ready.as_ref().is_none_or(|ready| ready.value) {
+        Readiness::Ready
+    } else {
+        Readiness::NotReady
+    }
+}
+
+fn serving(reply: &HealthCheckResponse) -> Readiness {
+    /// Its number in the protocol.
+    const SERVING: i32 = 1;
+    match reply.status.value() {
+        SERVING => Readiness::Ready,
+        status => Readiness::NotServing(status),
+    }
+}
+
+/// A method whose request has no field, which is no byte, and whose reply is
+/// nobody's business.
+fn without_fields(path: &'static str) -> grpcio::Method<(), ()> {
+    const NOTHING: Marshaller<()> = Marshaller {
+        ser: |(), _| Ok(()),
+        de: |_| Ok(()),
+    };
+    grpcio::Method {
+        ty: MethodType::Unary,
+        name: path,
+        req_mar: NOTHING,
+        resp_mar: NOTHING,
+    }
+}

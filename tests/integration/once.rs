@@ -1,0 +1,180 @@
+//! A single probe by exit code and one line, and the program that puts itself
+//! where another container finds it.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use super::support::process::Process;
+use super::support::{Dir, Driver, LATENESS, h2, in_namespaces, sidecar};
+
+fn once(dir: &Dir, flags: &[&str]) -> (Option<i32>, String) {
+    let output = sidecar::command()
+        .args(["--once", &format!("--csi-address={}", dir.socket())])
+        .args(flags)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    (output.status.code(), stdout(&output))
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn each_outcome_has_its_code_and_its_line() {
+    for (flags, code, line) in [
+        (&[][..], 0, "ok\n"),
+        (&["--ready-absent"], 0, "ok\n"),
+        (&["--not-ready"], 5, "driver responded but is not ready\n"),
+        (
+            &["--error=9", "--message=disk\non fire"],
+            4,
+            "rpc error: code = FailedPrecondition desc = disk\\non fire\n",
+        ),
+    ] {
+        let dir = Dir::new();
+        let _driver = Driver::start(&dir.socket(), flags);
+        assert_eq!(once(&dir, &[]), (Some(code), line.to_owned()), "{flags:?}");
+    }
+}
+
+#[test]
+fn a_driver_that_cannot_be_reached_is_3_and_the_cause_comes_in_time() {
+    let dir = Dir::new();
+    let began = Instant::now();
+    let cause = format!(
+        "cannot connect to {}: no such file or directory\n",
+        dir.socket()
+    );
+    assert_eq!(once(&dir, &["--probe-timeout=500ms"]), (Some(3), cause));
+    assert!(began.elapsed() < Duration::from_millis(500) + LATENESS);
+
+    drop(UnixListener::bind(dir.socket()).unwrap());
+    let cause = format!("cannot connect to {}: connection refused\n", dir.socket());
+    assert_eq!(once(&dir, &["--probe-timeout=300ms"]), (Some(3), cause));
+}
+
+#[test]
+fn a_driver_that_hangs_is_4_at_the_deadline() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &["--hang"]);
+    let began = Instant::now();
+    let (code, line) = once(&dir, &["--timeout=400ms"]);
+    assert_eq!(code, Some(4));
+    assert!(
+        line.starts_with("rpc error: code = DeadlineExceeded desc = "),
+        "{line}"
+    );
+    assert!(began.elapsed() < Duration::from_millis(400) + LATENESS);
+}
+
+#[test]
+fn a_reply_that_makes_grpc_panic_is_4() {
+    let dir = Dir::new();
+    h2::serve(dir.socket().as_ref(), |mut call| {
+        let answer = h2::ok_without_message(call.stream);
+        call.send(&answer);
+    });
+    let (code, line) = once(&dir, &[]);
+    assert_eq!(code, Some(4));
+    assert!(line.starts_with("rpc error: code = Internal"), "{line}");
+}
+
+#[test]
+fn bad_flags_and_variables_are_2() {
+    for (flags, variable, words) in [
+        (&["--once", "--bogus"][..], None, "unknown flag --bogus"),
+        (&["--once", "--interval=1s"], None, "leave out --interval"),
+        (&["--once"], Some(("CSI_ENDPOINT", "x")), "CSI_ENDPOINT"),
+    ] {
+        let output = sidecar::command()
+            .args(flags)
+            .envs(variable)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(words), "{text}");
+    }
+}
+
+#[test]
+fn nothing_is_left_in_the_container_of_the_driver() {
+    let Some(mut command) = in_namespaces(&["--mount"]) else {
+        return;
+    };
+    // A /dev of its own, where kubelet reads that container's last words.
+    let script = "mount -t tmpfs none /dev && : >/dev/termination-log && \
+                  for flags in --probe-timeout=100ms --bogus; do \
+                  \"$0\" --once --csi-address=/none/csi.sock $flags >/dev/out 2>&1; echo \"$?\"; \
+                  done; cat /dev/termination-log";
+    let output = command
+        .args(["sh", "-c", script, sidecar::binary()])
+        .output()
+        .unwrap();
+    assert_eq!(stdout(&output), "3\n2\n");
+}
+
+#[test]
+fn it_installs_itself_whole_and_runnable_whatever_was_there() {
+    let dir = Dir::new();
+    let to = dir.path().join("shared/livenessprobe");
+    std::fs::create_dir(to.parent().unwrap()).unwrap();
+    let install = || {
+        // A umask that would take the run bit from others.
+        let output = std::process::Command::new("sh")
+            .args(["-c", "umask 077; exec \"$0\" \"$@\"", sidecar::binary()])
+            .arg(format!("--install={}", to.display()))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    install();
+    let metadata = std::fs::metadata(&to).unwrap();
+    assert_eq!(metadata.permissions().mode() & 0o7777, 0o755);
+    assert!(std::fs::read(&to).unwrap() == std::fs::read(sidecar::binary()).unwrap());
+
+    // One that runs is replaced and goes on.
+    let mut running = Process::start(std::process::Command::new(&to).args([
+        &format!("--csi-address={}", dir.socket()),
+        "--http-endpoint=127.0.0.1:0",
+    ]));
+    running.err.wait_for(0, "Listening");
+    install();
+    assert!(running.is_running());
+    assert_ne!(std::fs::metadata(&to).unwrap().ino(), metadata.ino());
+
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let output = std::process::Command::new(&to)
+        .args(["--once", &format!("--csi-address={}", dir.socket())])
+        .output()
+        .unwrap();
+    assert_eq!(stdout(&output), "ok\n");
+    let left: Vec<_> = std::fs::read_dir(to.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["livenessprobe"]);
+}
+
+#[test]
+fn what_cannot_be_installed_is_1_and_names_the_file() {
+    let dir = Dir::new();
+    let there = dir.path().display().to_string();
+    for (to, words) in [
+        (format!("{there}/none/livenessprobe"), "No such file"),
+        (there.clone(), "name the file in it"),
+        ("/proc/livenessprobe".to_owned(), "/proc/livenessprobe"),
+    ] {
+        let output = sidecar::command()
+            .arg(format!("--install={to}"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(&to) && text.contains(words), "{text}");
+    }
+}

@@ -1,0 +1,229 @@
+//! Probes at a pace of the sidecar's own: the pace, the end after too many
+//! failures, the health file, and HTTP besides.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::support::process::Process;
+use super::support::{Dir, Driver, LATENESS, Sidecar, eventually, h2, sidecar};
+
+/// A sidecar that serves nothing.
+fn start(dir: &Dir, flags: &[&str]) -> Process {
+    start_with(dir, flags, |_| {})
+}
+
+fn start_with(dir: &Dir, flags: &[&str], more: impl FnOnce(&mut Command)) -> Process {
+    let mut command = sidecar::command();
+    command
+        .arg(format!("--csi-address={}", dir.socket()))
+        .args(flags);
+    more(&mut command);
+    Process::start(&mut command)
+}
+
+fn health_file(path: &Path) -> String {
+    format!("--health-file={}", path.display())
+}
+
+#[test]
+fn a_thousand_rounds_keep_their_pace() {
+    const INTERVAL: Duration = Duration::from_millis(10);
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &[]);
+    let mut sidecar = start(&dir, &["--interval=10ms"]);
+    driver.process.out.wait_for_count("probe begin", 1);
+    let began = Instant::now();
+    driver.process.out.wait_for_count("probe begin", 1_001);
+    let took = began.elapsed();
+    // A round that a busy machine misses is not made up for, so it may take
+    // longer, but the pace is never quicker.
+    assert!(took + INTERVAL * 5 >= INTERVAL * 1_000, "{took:?}");
+    assert!(took < INTERVAL * 1_500, "{took:?}");
+    assert!(sidecar.is_running());
+}
+
+#[test]
+fn a_slow_probe_never_overlaps_the_next() {
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &["--delay=150ms"]);
+    let began = Instant::now();
+    let _sidecar = start(&dir, &["--interval=50ms", "--probe-timeout=1s"]);
+    driver.process.out.wait_for_count("probe end", 5);
+    // 150 ms and the rest of the 50.
+    assert!(began.elapsed() >= Duration::from_millis(4 * 200 + 150));
+    assert_eq!(driver.most_at_once(), 1);
+}
+
+#[test]
+fn so_many_failures_in_a_row_end_it_with_1_and_the_reason() {
+    let dir = Dir::new();
+    let began = Instant::now();
+    let mut sidecar = start(
+        &dir,
+        &["--interval=200ms", "--retries=3", "--probe-timeout=150ms"],
+    );
+    assert_eq!(sidecar.wait().code(), Some(1));
+    assert!(began.elapsed() >= Duration::from_millis(2 * 200));
+    let line = sidecar
+        .err
+        .wait_for(0, "Exiting after too many failed probes in a row");
+    assert!(
+        line.contains("no such file or directory")
+            && line.contains("the last of 3 failed probes in a row"),
+        "{line}"
+    );
+    assert_eq!(sidecar.err.count("Listening"), 0);
+}
+
+#[test]
+fn one_success_forgets_the_failures_before_it() {
+    let dir = Dir::new();
+    let listener = h2::serve(dir.socket().as_ref(), |mut call| {
+        // Twice ill and once well, twice, and then ill for good.
+        let answer = if call.number == 2 || call.number == 5 {
+            h2::ok(call.stream, h2::READY)
+        } else {
+            [
+                h2::answer_begins(call.stream),
+                h2::answer_ends(call.stream, "9"),
+            ]
+            .concat()
+        };
+        call.send(&answer);
+    });
+    let mut sidecar = start(&dir, &["--interval=20ms", "--v=5"]);
+    assert_eq!(sidecar.wait().code(), Some(1));
+    assert_eq!(sidecar.err.count("\"Probe ended\""), 9);
+    drop(listener);
+}
+
+#[test]
+fn the_health_file_comes_with_the_first_success_and_goes_with_the_last_failure() {
+    let dir = Dir::new();
+    let path = dir.path().join("healthy");
+    // A predecessor's.
+    std::fs::write(&path, "old").unwrap();
+    let mut sidecar = start(
+        &dir,
+        &[
+            "--interval=100ms",
+            "--retries=20",
+            "--probe-timeout=100ms",
+            &health_file(&path),
+        ],
+    );
+    eventually("the predecessor's file is gone", || !path.exists());
+    let mut driver = Driver::start(&dir.socket(), &[]);
+    eventually("a health file", || path.exists());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "ok\n");
+
+    driver.process.kill();
+    sidecar.err.wait_for(0, "Probe failed");
+    // One failure is not too many.
+    assert!(path.exists());
+    assert_eq!(sidecar.wait().code(), Some(1));
+    assert!(!path.exists());
+    let left = std::fs::read_dir(dir.path()).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["csi.sock"]);
+}
+
+#[test]
+fn the_health_file_goes_with_the_process() {
+    let dir = Dir::new();
+    let path = dir.path().join("healthy");
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let mut sidecar = start(&dir, &["--interval=20ms", &health_file(&path)]);
+    eventually("a health file", || path.exists());
+    sidecar.signal(libc::SIGTERM);
+    assert_eq!(sidecar.wait().code(), Some(0));
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_health_file_that_can_never_be_written_is_told_at_the_start() {
+    let dir = Dir::new();
+    let there = dir.path();
+    for path in [there.join("none/healthy"), there.to_owned()] {
+        let mut sidecar = start(&dir, &[&health_file(&path)]);
+        assert_eq!(sidecar.wait().code(), Some(1));
+        let line = sidecar.err.wait_for(0, "cannot write the health file");
+        assert!(line.contains(&path.display().to_string()), "{line}");
+    }
+}
+
+#[test]
+fn http_is_answered_from_the_same_outcomes() {
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &[]);
+    let sidecar = Sidecar::start(&dir.socket(), &["--interval=1h"]);
+    driver.process.out.wait_for(0, "probe end");
+    for path in ["/healthz", "/readyz", "/livez", "/healthz?verbose"] {
+        assert_eq!(sidecar.get(path).status, 200);
+    }
+    driver.has_had_probes(1);
+    let text = sidecar.get("/metrics").body;
+    assert!(text.contains("csi_sidecar_probe_success"), "{text}");
+}
+
+#[test]
+fn http_asks_anew_when_the_last_outcome_is_old() {
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &[]);
+    let flags = ["--interval=300ms", "--probe-timeout=300ms"];
+    let sidecar = Sidecar::start(&dir.socket(), &flags);
+    sidecar.process.err.wait_for(0, "CSI driver name");
+    driver.process.out.wait_for_count("probe end", 3);
+    // Between two rounds: a reply that waits to be read would be news.
+    let at_rest = (0..1_000).map(|_| sidecar.descriptors()).min().unwrap();
+    eventually("a moment without a probe", || {
+        sidecar.process.signal(libc::SIGSTOP);
+        let is_at_rest = sidecar.descriptors() == at_rest;
+        if !is_at_rest {
+            sidecar.process.signal(libc::SIGCONT);
+        }
+        is_at_rest
+    });
+    driver.process.signal(libc::SIGSTOP);
+    // As a frozen cgroup is, for longer than an outcome lasts: the interval, the
+    // timeout and a second.
+    std::thread::sleep(Duration::from_secs(2));
+    let asked = sidecar.ask("/healthz");
+    sidecar.process.signal(libc::SIGCONT);
+    let response = asked.join().unwrap();
+    assert_eq!(response.status, 500, "{response:?}");
+    driver.process.signal(libc::SIGCONT);
+    eventually("a healthy driver", || sidecar.healthz().status == 200);
+}
+
+#[test]
+fn variables_turn_it_on_and_flags_are_stronger() {
+    let dir = Dir::new();
+    let began = Instant::now();
+    let mut sidecar = start_with(&dir, &["--retries=2", "--timeout=100ms"], |command| {
+        command
+            .env("LIVENESS_PROBE_INTERVAL", "200ms")
+            .env("LIVENESS_PROBE_RETRIES", "none")
+            .env("LIVENESS_PROBE_TIMEOUT", "1h")
+            .env("CSI_ENDPOINT", "nonsense");
+    });
+    assert_eq!(sidecar.wait().code(), Some(1));
+    sidecar
+        .err
+        .wait_for(0, "the last of 2 failed probes in a row");
+    assert!(began.elapsed() < Duration::from_millis(300) + LATENESS + LATENESS);
+
+    for (name, value) in [
+        ("CSI_ENDPOINT", "nonsense"),
+        ("LIVENESS_PROBE_INTERVAL", "often"),
+        ("LIVENESS_PROBE_TIMEOUT", "3"),
+        ("LIVENESS_PROBE_PATH", "Probe"),
+        ("LIVENESS_PROBE_RETRIES", "0"),
+    ] {
+        let output = sidecar::command().env(name, value).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(name) && text.contains(value), "{text}");
+    }
+}
