@@ -31,54 +31,127 @@ def version() -> str:
     return found
 
 
-def containers(manifest: dict) -> list[dict]:
+def pod(manifest: dict) -> dict:
     spec = manifest["spec"]
-    spec = spec.get("template", {}).get("spec", spec)
-    return spec.get("containers", [])
+    return spec.get("template", {}).get("spec", spec)
 
 
-def check_sidecar(manifest: dict) -> bool:
-    """Whether it has the sidecar; an error tells what is wrong with it."""
-    by_name = {container["name"]: container for container in containers(manifest)}
-    sidecar = by_name.get("liveness-probe")
-    if sidecar is None:
-        return False
-    flags = dict(flag.removeprefix("--").split("=", 1) for flag in sidecar["args"])
-    (probed,) = [each for each in by_name.values() if "livenessProbe" in each]
-    probe = probed["livenessProbe"]
-    (port,) = [
-        each for each in probed["ports"] if each["name"] == probe["httpGet"]["port"]
-    ]
-    security = sidecar["securityContext"]
-    allowed = {"csi-address", "health-port", "probe-timeout"}
-    directory = flags["csi-address"].rpartition("/")[0]
-    holds = {
-        f"its flags are among {sorted(allowed)}": set(flags) <= allowed,
-        f"its image is of version {version()}": sidecar["image"]
+def containers(manifest: dict) -> list[dict]:
+    return pod(manifest).get("containers", [])
+
+
+def ours(container: dict) -> dict[str, bool]:
+    """What holds for each container that runs this program."""
+    security = container["securityContext"]
+    return {
+        f"its image is of version {version()}": container["image"]
         == f"csi-livenessprobe:{version()}",
         "it is root": security["runAsUser"] == 0,
         "it has the runtime's seccomp profile": security["seccompProfile"]
         == {"type": "RuntimeDefault"},
+        "it asks for 4 MiB": container["resources"]["requests"]["memory"] == "4Mi",
+        "it has 16 MiB at most": container["resources"]["limits"] == {"memory": "16Mi"},
+        "it is hardened": security["readOnlyRootFilesystem"]
+        and not security["allowPrivilegeEscalation"]
+        and security["capabilities"] == {"drop": ["ALL"]},
+        "it is pulled only where it is missing": container["imagePullPolicy"]
+        == "IfNotPresent",
+    }
+
+
+def flags_of(words: list[str]) -> dict[str, str]:
+    pairs = (word.removeprefix("--").partition("=") for word in words)
+    return {name: value for name, _, value in pairs}
+
+
+def by_name(manifest: dict) -> dict[str, dict]:
+    return {container["name"]: container for container in containers(manifest)}
+
+
+def sees(container: dict, socket: str) -> bool:
+    """Whether it mounts the socket's directory, or one above it."""
+    return any(
+        socket.startswith(mount["mountPath"] + "/")
+        for mount in container["volumeMounts"]
+    )
+
+
+def check_sidecar(manifest: dict) -> dict[str, bool]:
+    """A sidecar that kubelet asks on the driver's behalf."""
+    named = by_name(manifest)
+    sidecar = named["liveness-probe"]
+    flags = flags_of(sidecar["args"])
+    (probed,) = [each for each in named.values() if "livenessProbe" in each]
+    probe = probed["livenessProbe"]
+    (port,) = [
+        each for each in probed["ports"] if each["name"] == probe["httpGet"]["port"]
+    ]
+    # Upstream has these, too: rolling back is one line.
+    allowed = {"csi-address", "health-port", "probe-timeout"}
+    return ours(sidecar) | {
+        f"its flags are among {sorted(allowed)}": set(flags) <= allowed,
         "the probe is on the driver": probed is not sidecar,
         "it asks the sidecar's port": port["containerPort"] == int(flags["health-port"]),
         "the sidecar answers before kubelet gives up": seconds(flags["probe-timeout"])
         < probe["timeoutSeconds"],
-        "it asks for 4 MiB": sidecar["resources"]["requests"]["memory"] == "4Mi",
-        "it has 16 MiB at most": sidecar["resources"]["limits"] == {"memory": "16Mi"},
-        "it is hardened": security["readOnlyRootFilesystem"]
-        and not security["allowPrivilegeEscalation"]
-        and security["capabilities"] == {"drop": ["ALL"]},
-        "it is pulled only where it is missing": sidecar["imagePullPolicy"]
-        == "IfNotPresent",
-        "it sees the driver's socket": all(
-            any(mount["mountPath"] == directory for mount in each["volumeMounts"])
-            for each in (sidecar, probed)
+        "it sees the driver's socket": sees(sidecar, flags["csi-address"])
+        and sees(probed, flags["csi-address"]),
+    }
+
+
+def check_exec(manifest: dict) -> dict[str, bool]:
+    """A program that is put into the driver's container and run there."""
+    (init,) = pod(manifest)["initContainers"]
+    (driver,) = containers(manifest)
+    probe = driver["livenessProbe"]
+    program, *words = probe["exec"]["command"]
+    flags = flags_of(words)
+    return ours(init) | {
+        "it is installed where it is run": init["args"] == [f"--install={program}"],
+        "both see that directory": sees(init, program) and sees(driver, program),
+        "it makes one probe": "once" in flags,
+        "it ends before kubelet gives up": seconds(flags["probe-timeout"])
+        < probe["timeoutSeconds"],
+        "it sees the driver's socket": sees(driver, flags["csi-address"]),
+    }
+
+
+def check_periodic(manifest: dict) -> dict[str, bool]:
+    """A sidecar that nobody asks."""
+    sidecar = by_name(manifest)["liveness-probe"]
+    flags = flags_of(sidecar["args"])
+    return ours(sidecar) | {
+        "it probes at a pace": "interval" in flags,
+        "it sees the driver's socket": sees(
+            sidecar, flags["endpoint"].removeprefix("unix://")
+        ),
+        "nobody asks it": not any("livenessProbe" in each for each in containers(manifest)),
+    }
+
+
+def check_one_for_all(manifest: dict) -> dict[str, bool]:
+    """One process for all drivers of a node."""
+    (ours_alone,) = containers(manifest)
+    words = ours_alone["args"]
+    extra = [word.split("=", 2)[2] for word in words if word.startswith("--extra-")]
+    flags = flags_of(words)
+    return ours(ours_alone) | {
+        "it is on the node's network": pod(manifest)["hostNetwork"],
+        "strangers do not reach it": flags["http-endpoint"].startswith("127.0.0.1:"),
+        "there are several drivers": len(extra) > 1,
+        "it sees their sockets": all(
+            sees(ours_alone, socket) for socket in [flags["csi-address"], *extra]
         ),
     }
-    wrong = [claim for claim, is_so in holds.items() if not is_so]
-    if wrong:
-        raise ValueError("does not hold: " + "; ".join(wrong))
-    return True
+
+
+CHECKS = {
+    "pod.yaml": check_sidecar,
+    "daemonset.yaml": check_sidecar,
+    "exec-probe.yaml": check_exec,
+    "periodic.yaml": check_periodic,
+    "one-for-all.yaml": check_one_for_all,
+}
 
 
 def main() -> None:
@@ -88,8 +161,11 @@ def main() -> None:
         try:
             for manifest in manifests:
                 kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
-            if not any([check_sidecar(manifest) for manifest in manifests]):
-                raise ValueError("there is no container liveness-probe")
+            # What else is in the file belongs to the driver.
+            holds = CHECKS[pathlib.Path(path).name](manifests[0])
+            wrong = [claim for claim, is_so in holds.items() if not is_so]
+            if wrong:
+                raise ValueError("does not hold: " + "; ".join(wrong))
         except kubernetes_validate.ValidationError as error:
             # All of it is the whole schema.
             place = ".".join(str(part) for part in error.path)

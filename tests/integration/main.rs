@@ -12,6 +12,7 @@ mod support;
 
 mod addresses;
 mod command_line;
+mod deploy;
 mod faults;
 mod faulty_driver;
 mod footprint;
