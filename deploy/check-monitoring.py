@@ -344,6 +344,16 @@ def check_pod_monitor(
         for container in template["spec"]["containers"]
         for port in container.get("ports", [])
     }
+    if not any(
+        word.startswith("--http-endpoint=")
+        for container in template["spec"]["containers"]
+        if container["name"] == "liveness-probe"
+        for word in container["args"]
+    ):
+        problems.add(
+            place,
+            "the sidecar of daemonset.yaml serves no metrics; it needs --http-endpoint",
+        )
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     if endpoint["port"] not in ports:
         problems.add(

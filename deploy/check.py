@@ -87,11 +87,12 @@ def check_sidecar(manifest: dict) -> dict[str, bool]:
         each for each in probed["ports"] if each["name"] == probe["httpGet"]["port"]
     ]
     # Upstream has these, too: rolling back is one line.
-    allowed = {"csi-address", "health-port", "probe-timeout"}
+    allowed = {"csi-address", "http-endpoint", "probe-timeout"}
     return ours(sidecar) | {
         f"its flags are among {sorted(allowed)}": set(flags) <= allowed,
         "the probe is on the driver": probed is not sidecar,
-        "it asks the sidecar's port": port["containerPort"] == int(flags["health-port"]),
+        "it asks the sidecar's port": f":{port['containerPort']}"
+        == flags["http-endpoint"],
         "the sidecar answers before kubelet gives up": seconds(flags["probe-timeout"])
         < probe["timeoutSeconds"],
         "it sees the driver's socket": sees(sidecar, flags["csi-address"])
