@@ -21,6 +21,7 @@ pub struct Driver {
     pub flights: Flights,
     name: DriverName,
     address: String,
+    path: String,
 }
 
 /// How drivers are watched.
@@ -39,12 +40,17 @@ pub struct Watch<'a> {
 
 impl Watch<'_> {
     /// Watches the driver at `address`, which is called `name` until it has told
-    /// its own.
+    /// its own, and is asked for by `path`.
     ///
     /// # Errors
     ///
     /// When a thread cannot be started.
-    pub fn begin(&self, address: &CsiAddress, name: DriverName) -> Result<Driver, String> {
+    pub fn begin(
+        &self,
+        address: &CsiAddress,
+        name: DriverName,
+        path: &str,
+    ) -> Result<Driver, String> {
         let metrics = Arc::new(self.metrics.of_driver(name.clone()));
         if self.method.is_csi() {
             let metrics = Arc::clone(&metrics);
@@ -76,15 +82,16 @@ impl Watch<'_> {
             )?,
             name,
             address: address.to_string(),
+            path: path.to_owned(),
         })
     }
 }
 
 impl Driver {
-    /// Its name, as far as it is known.
+    /// The path that its health is asked for by.
     #[must_use]
-    pub fn name(&self) -> &str {
-        self.name.get()
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     /// What a person wants to see besides the outcome.

@@ -101,8 +101,8 @@ impl DriverName {
                 .unwrap_or_else(|panic| Err(Refusal::Unusable(format!("panic: {panic}"))));
             match answer {
                 Ok(name) => {
-                    log::info!(driver = name.as_str(); "CSI driver name");
                     self.set(name);
+                    log::info!(driver = self.get(); "CSI driver name");
                     return;
                 }
                 // The probes tell of a driver that is not there.

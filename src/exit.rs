@@ -1,10 +1,12 @@
 //! How the process ends: its exit codes, and the reason left for
 //! `kubectl describe pod`.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use crate::text;
 
@@ -41,6 +43,23 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(exit.code())
+    }
+}
+
+/// What is not to outlive this process.
+static LEFT_BEHIND: OnceLock<PathBuf> = OnceLock::new();
+
+/// Has a file removed at the end of this process, whatever ends it but a SIGKILL.
+pub fn remove_at_the_end(path: &Path) {
+    // There is one at most.
+    let _ = LEFT_BEHIND.set(path.to_owned());
+}
+
+/// Removes what [`remove_at_the_end`] was told of.
+pub fn clean_up() {
+    if let Some(path) = LEFT_BEHIND.get() {
+        // It may not be there, and nobody is left to hear of another reason.
+        let _ = fs::remove_file(path);
     }
 }
 

@@ -122,8 +122,12 @@ pub fn parse(
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     // Also where the command line fails before it gets there.
     let is_guest = arguments.iter().any(|word| {
-        word.to_str()
-            .is_some_and(|word| word.trim_start_matches('-').split('=').next() == Some("once"))
+        let flag = word.to_str().and_then(|word| word.strip_prefix('-'));
+        let flag = flag.map(|flag| flag.strip_prefix('-').unwrap_or(flag));
+        flag.is_some_and(|flag| match flag.strip_prefix("once=") {
+            Some(value) => boolean(value) != Ok(false),
+            None => flag == "once",
+        })
     });
     let mut raw = Raw::default();
     let command = read(arguments, &mut raw).map_err(|message| (Exit::BadFlags, message));
@@ -207,7 +211,7 @@ fn metrics_path(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
         return Err("it must begin with /, such as /metrics".to_owned());
     }
-    if health::is_health_path(text) {
+    if [health::HEALTHZ, health::LIVEZ, health::READYZ].contains(&text) {
         return Err("that is a health path; choose another, such as /metrics".to_owned());
     }
     match text

@@ -214,13 +214,13 @@ fn is_verbose(query: &str) -> bool {
     })
 }
 
-/// The status and body for several drivers: all must be healthy, and those that are
-/// not are named.
+/// The status and body for several drivers, each with its path: all must be healthy,
+/// and those that are not are named.
 #[must_use]
 pub fn answer_for_all(answers: &[(String, (u16, String))]) -> (u16, String) {
     let ill = answers.iter().filter(|(_, (status, _))| *status != 200);
     let reasons: Vec<String> = ill
-        .map(|(name, (_, body))| format!("{}: {body}", text::one_line(name)))
+        .map(|(path, (_, body))| format!("{path}: {body}"))
         .collect();
     if reasons.is_empty() {
         (200, "ok".to_owned())
@@ -257,9 +257,10 @@ pub fn answer(question: Question, outcome: &Outcome) -> (u16, String) {
     }
 }
 
-/// The body for a person: the plain one, then a line for each detail.
+/// The body for a person: where to ask for it, if there are several, the plain one,
+/// and a line for each detail.
 #[must_use]
-pub fn verbose(plain: &str, details: &Details) -> String {
+pub fn verbose(plain: &str, path: Option<&str>, details: &Details) -> String {
     let last_success = match details.last_success {
         Some(time) => {
             let age = details.now.duration_since(time).unwrap_or_default();
@@ -272,6 +273,10 @@ pub fn verbose(plain: &str, details: &Details) -> String {
         None => "never since this process started".to_owned(),
     };
     let mut body = String::with_capacity(plain.len() + 256);
+    if let Some(path) = path {
+        // Writing to a String cannot fail.
+        let _ = writeln!(body, "path: {path}");
+    }
     for (name, value) in [
         ("result", plain),
         ("driver", &text::one_line(&details.driver)),
@@ -458,7 +463,7 @@ mod tests {
             now,
         };
         assert_eq!(
-            verbose("ok", &details),
+            verbose("ok", None, &details),
             "result: ok\n\
              driver: hostpath.csi.k8s.io\n\
              address: /csi/csi.sock\n\
@@ -466,10 +471,10 @@ mod tests {
              last success: 2026-11-20T09:11:10.672Z (1m1.5s ago)\n"
         );
         details.last_success = None;
-        assert!(verbose("ok", &details).contains("last success: never since"));
+        assert!(verbose("ok", None, &details).contains("last success: never since"));
         // A clock that was set back is no reason to fail.
         details.last_success = Some(now + Duration::from_secs(5));
-        assert!(verbose("ok", &details).contains("(0s ago)"));
+        assert!(verbose("ok", None, &details).contains("(0s ago)"));
     }
 
     #[test]
@@ -478,10 +483,10 @@ mod tests {
         let mut answers = vec![answer("a", 200, "ok"), answer("b", 200, "ok (x)")];
         assert_eq!(answer_for_all(&answers), (200, "ok".to_owned()));
         answers.push(answer("c", 500, "gone"));
-        answers.push(answer("d\n", 500, "hangs"));
+        answers.push(answer("d", 500, "hangs"));
         assert_eq!(
             answer_for_all(&answers),
-            (500, "c: gone; d\\n: hangs".to_owned())
+            (500, "c: gone; d: hangs".to_owned())
         );
     }
 

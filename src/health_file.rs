@@ -6,13 +6,13 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::exit;
 use crate::report_log::ReportLog;
 use crate::text;
 
 /// The file.
 pub struct HealthFile {
     path: PathBuf,
-    is_there: bool,
     log: ReportLog,
 }
 
@@ -27,7 +27,6 @@ impl HealthFile {
     pub fn new(path: &Path) -> Result<HealthFile, String> {
         let file = HealthFile {
             path: path.to_owned(),
-            is_there: false,
             log: ReportLog::new(),
         };
         if path.is_dir() {
@@ -40,19 +39,22 @@ impl HealthFile {
         };
         match tried {
             Err(error) if is_for_ever(&error) => Err(file.cannot(&error)),
-            _ => Ok(file),
+            _ => {
+                exit::remove_at_the_end(path);
+                Ok(file)
+            }
         }
     }
 
     /// Sees to it that it is there. What goes wrong is logged, and tried again at
     /// the next success.
     pub fn write(&mut self) {
-        if self.is_there {
+        // Somebody who tidies up may have removed it.
+        if fs::symlink_metadata(&self.path).is_ok() {
             return;
         }
         match self.try_write() {
             Ok(()) => {
-                self.is_there = true;
                 self.log.is_worth_a_line(None, Instant::now());
             }
             Err(error) => self.complain(&error),
@@ -63,7 +65,7 @@ impl HealthFile {
     pub fn remove(&mut self) {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => self.complain(&error),
-            _ => self.is_there = false,
+            _ => {}
         }
     }
 
@@ -86,12 +88,14 @@ impl HealthFile {
         fs::remove_file(&beside)
     }
 
+    /// A new file there, whatever was in its place: a link that was laid there would
+    /// have another file written to, and a FIFO would have this process wait.
     fn opened(path: &Path) -> io::Result<fs::File> {
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path)
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        OpenOptions::new().write(true).create_new(true).open(path)
     }
 
     /// Beside it, because rename(2) does not leave a file system.

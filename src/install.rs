@@ -4,7 +4,8 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::text;
 
@@ -30,25 +31,43 @@ pub fn install(to: &Path) -> Result<(), String> {
         let error = io::Error::from(io::ErrorKind::IsADirectory);
         return Err(in_words("install to", error) + "; name the file in it");
     }
-    // Beside it, because rename(2) does not leave a file system.
-    let mut name = to.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}", std::process::id()));
-    let beside = to.with_file_name(name);
-    let copied = copy(&beside).and_then(|()| fs::rename(&beside, to));
+    let (file, beside) = beside(to).map_err(|error| in_words("install to", error))?;
+    let copied = copy(file).and_then(|()| fs::rename(&beside, to));
     copied.map_err(|error| {
-        // What is half done helps nobody; it may not even be there.
+        // What is half done helps nobody.
         let _ = fs::remove_file(&beside);
         in_words("install to", error)
     })
 }
 
-fn copy(to: &Path) -> io::Result<()> {
+/// A new file beside it, because rename(2) does not leave a file system. Its name is
+/// nobody else's: in a container this is process 1, and another one may be at the
+/// same work in the same place.
+fn beside(to: &Path) -> io::Result<(File, PathBuf)> {
+    const ATTEMPTS: u32 = 100;
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let mut name = to.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.{attempt}", now.as_nanos()));
+        let beside = to.with_file_name(name);
+        let opened = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(MODE)
+            .open(&beside);
+        match opened {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < ATTEMPTS => {}
+            opened => return opened.map(|file| (file, beside)),
+        }
+    }
+}
+
+fn copy(mut file: File) -> io::Result<()> {
     let mut from = File::open(MYSELF)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(MODE)
-        .open(to)?;
     io::copy(&mut from, &mut file)?;
     // The umask may have taken bits away.
     file.set_permissions(Permissions::from_mode(MODE))?;

@@ -77,6 +77,7 @@ fn put(to: &Path) -> Exit {
 }
 
 fn fail(exit: Exit, what: &str, reason: &str) -> Exit {
+    exit::clean_up();
     exit::last_words(reason);
     complain(exit, what, reason)
 }

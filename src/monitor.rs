@@ -1,7 +1,7 @@
 //! Probes at a pace of our own, for pods without an HTTP probe: so many failures
 //! in a row end the process, and a file tells who looks for it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,81 +14,101 @@ const STACK: usize = 256 * 1024;
 
 /// The probes at a pace.
 pub struct Monitor {
-    file: Arc<Mutex<Option<HealthFile>>>,
+    state: Arc<Mutex<State>>,
+}
+
+/// How it ended by itself.
+pub enum End {
+    /// There were too many failures in a row; this was the last.
+    GivenUp(String),
+    /// Something inside is broken.
+    Broken(String),
+}
+
+struct State {
+    file: Option<HealthFile>,
+    has_ended: bool,
 }
 
 impl Monitor {
     /// Starts probing. `ask` makes a probe and waits for its outcome, for a probe's
-    /// timeout at most; `given_up` hears why the process should end.
+    /// timeout at most; `ended` hears why the process should end.
     ///
     /// # Errors
     ///
-    /// When the health file can never be written, or the thread cannot be started.
+    /// When the thread cannot be started.
     pub fn start(
         periodic: &Periodic,
+        file: Option<HealthFile>,
         ask: impl Fn() -> Outcome + Send + 'static,
-        given_up: impl Fn(&str) + Send + 'static,
+        ended: impl Fn(End) + Send + 'static,
     ) -> Result<Monitor, String> {
-        let file = periodic
-            .health_file
-            .as_deref()
-            .map(HealthFile::new)
-            .transpose()?;
-        let file = Arc::new(Mutex::new(file));
+        let state = Arc::new(Mutex::new(State {
+            file,
+            has_ended: false,
+        }));
         let mut rounds = Rounds {
             pace: Pace::new(Instant::now(), periodic.interval),
             tally: Tally::new(periodic.retries),
-            file: Arc::clone(&file),
+            state: Arc::clone(&state),
         };
         thread::Builder::new()
             .name("monitor".to_owned())
             .stack_size(STACK)
-            .spawn(move || {
-                let reason = panics::caught(|| rounds.run(&ask))
-                    .unwrap_or_else(|panic| format!("the periodic probe panicked: {panic}"));
-                given_up(&reason);
+            .spawn(move || match panics::caught(|| rounds.run(&ask)) {
+                Ok(Some(reason)) => ended(End::GivenUp(reason)),
+                Ok(None) => {}
+                Err(panic) => ended(End::Broken(format!("the periodic probe panicked: {panic}"))),
             })
             .map_err(|error| format!("cannot start the thread \"monitor\": {error}"))?;
-        Ok(Monitor { file })
+        Ok(Monitor { state })
     }
 
-    /// Takes the health file away; no later success brings it back.
+    /// Takes the health file away. No later success brings it back, and no later
+    /// failure counts.
     pub fn end(&self) {
-        let file = self
-            .file
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(mut file) = file {
+        let mut state = lock(&self.state);
+        state.has_ended = true;
+        if let Some(file) = &mut state.file {
             file.remove();
         }
     }
 }
 
+/// A panic of a thread that held the lock is passed over: every change under it is
+/// complete in itself.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 struct Rounds {
     pace: Pace,
     tally: Tally,
-    file: Arc<Mutex<Option<HealthFile>>>,
+    state: Arc<Mutex<State>>,
 }
 
 impl Rounds {
-    /// Goes on until there were too many failures, and says so.
-    fn run(&mut self, ask: &dyn Fn() -> Outcome) -> String {
+    /// Goes on until there were too many failures, and says so, or until it is
+    /// ended.
+    fn run(&mut self, ask: &dyn Fn() -> Outcome) -> Option<String> {
         loop {
             let outcome = ask();
+            let mut state = lock(&self.state);
+            if state.has_ended {
+                return None;
+            }
             let verdict = self.tally.count(&outcome);
-            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-            match (verdict, file.as_mut()) {
+            match (verdict, &mut state.file) {
                 (Verdict::Healthy, Some(file)) => file.write(),
                 (Verdict::GivenUp(_), Some(file)) => file.remove(),
                 _ => {}
             }
-            drop(file);
+            drop(state);
             if let Verdict::GivenUp(failures) = verdict {
-                return format!(
+                return Some(format!(
                     "{} (the last of {failures} failed probes in a row)",
                     probe::words(&outcome)
-                );
+                ));
             }
             thread::sleep(self.pace.until_next(Instant::now()));
         }

@@ -48,7 +48,12 @@ impl Reply {
 /// Answers a request that arrived at this moment.
 pub type Respond = dyn Fn(Route, Instant) -> Reply + Send + Sync;
 
-/// Serves the connections that wait at `listener`, from a thread of its own,
+/// How many connections one of tiny_http's servers takes. Its pool starts with four
+/// threads, and queues a connection while it believes that one of them is idle: of
+/// more that come at once, some would wait for a thread for ever.
+pub const CONNECTIONS_MAX: usize = 4;
+
+/// Serves the connections that wait at `listener`, [`CONNECTIONS_MAX`] at most, from a thread of its own,
 /// until the process ends. Arrivals are counted from `origin`; `beyond_repair`
 /// hears why it cannot go on.
 ///

@@ -12,9 +12,10 @@ use crate::driver_name::DriverName;
 use crate::exit::{self, Exit};
 use crate::flags::{MetricsAt, Options, Periodic};
 use crate::health::{self, Paths, Question, Route, Whom};
+use crate::health_file::HealthFile;
 use crate::logging::{self, VERBOSITY_MAX};
 use crate::metrics::{self, Metrics};
-use crate::monitor::Monitor;
+use crate::monitor::{End, Monitor};
 use crate::probe::{self, Answer, Caller, Urgency, Window};
 use crate::server::{self, Reply, Respond};
 use crate::signal;
@@ -53,8 +54,15 @@ impl Sidecar {
     ///
     /// What could not be opened or started, and why.
     pub fn start(options: &Options, started: SystemTime) -> Result<Sidecar, String> {
-        // Listening comes first: it is what can fail, and a port that is taken
-        // must be told before anything else happens.
+        // Before anything can fail: a predecessor's file would go on telling of health.
+        let file = options
+            .periodic
+            .as_ref()
+            .and_then(|periodic| periodic.health_file.as_deref())
+            .map(HealthFile::new)
+            .transpose()?;
+        // Listening comes next: a port that is taken must be told before anything
+        // else happens.
         let entrances = entrances(options)?;
         let site = Arc::new(Site::new(options, started)?);
         let under_way = UnderWay::default();
@@ -64,7 +72,7 @@ impl Sidecar {
         let monitor = options
             .periodic
             .as_ref()
-            .map(|periodic| site.monitor(periodic))
+            .map(|periodic| site.monitor(periodic, file))
             .transpose()?;
         Ok(Sidecar {
             under_way,
@@ -133,15 +141,18 @@ impl Site {
             metrics: &metrics,
             wedged: die,
         };
-        let mut drivers = vec![watch.begin(&options.csi_address, DriverName::default())?];
+        let mut drivers =
+            vec![watch.begin(&options.csi_address, DriverName::default(), health::HEALTHZ)?];
         for extra in &options.extra {
-            drivers.push(watch.begin(&extra.address, DriverName::or(&extra.name))?);
+            let path = format!("{}/{}", health::HEALTHZ, extra.name);
+            drivers.push(watch.begin(&extra.address, DriverName::or(&extra.name), &path)?);
         }
         Ok(Site {
             drivers,
             probe_timeout: options.probe_timeout,
             lasts: options.periodic.as_ref().map(|periodic| {
-                periodic.interval.saturating_add(options.probe_timeout) + PACE_GRACE
+                let pace = periodic.interval.saturating_add(options.probe_timeout);
+                pace.saturating_add(PACE_GRACE)
             }),
             metrics,
         })
@@ -153,11 +164,17 @@ impl Site {
         entrances: Vec<Entrance>,
         under_way: &UnderWay,
     ) -> Result<(), String> {
-        let streams = admission::streams(self.drivers.len() - 1);
-        let (listener, streams) = socket::private_listener(streams)
-            .map_err(|error| format!("cannot open the way to the HTTP server: {error}"))?;
+        let mut missing = admission::streams(self.drivers.len() - 1);
         let origin = Instant::now();
-        server::serve(listener, origin, self.serving(), die)?;
+        let mut streams = Vec::new();
+        while missing > 0 {
+            let count = missing.min(server::CONNECTIONS_MAX);
+            let (listener, opened) = socket::private_listener(count)
+                .map_err(|error| format!("cannot open the way to the HTTP server: {error}"))?;
+            server::serve(listener, origin, self.serving(), die)?;
+            streams.extend(opened);
+            missing -= count;
+        }
         Door::new(
             entrances,
             streams,
@@ -165,18 +182,26 @@ impl Site {
             self.probe_timeout,
             self.late(),
             under_way.clone(),
+            self.drivers.len(),
         )
         .map_err(|error| format!("cannot open the door: {error}"))?
         .open(die)
     }
 
-    fn monitor(self: &Arc<Site>, periodic: &Periodic) -> Result<Monitor, String> {
+    fn monitor(
+        self: &Arc<Site>,
+        periodic: &Periodic,
+        file: Option<HealthFile>,
+    ) -> Result<Monitor, String> {
         let site = Arc::clone(self);
         let ask = move || {
             let window = Window::new(Instant::now(), site.probe_timeout);
             site.drivers[0].flights.ask(window).outcome
         };
-        Monitor::start(periodic, ask, give_up)
+        Monitor::start(periodic, file, ask, |end| match end {
+            End::GivenUp(reason) => give_up(&reason),
+            End::Broken(reason) => die(&reason),
+        })
     }
 
     fn serving(self: &Arc<Site>) -> Arc<Respond> {
@@ -246,7 +271,7 @@ impl Site {
             .zip(answers)
             .map(|(driver, answer)| {
                 let told = health::answer(question, &answer.outcome);
-                (driver.name().to_owned(), told)
+                (driver.path().to_owned(), told)
             })
             .collect();
         let (status, plain) = match (question.of, told.as_slice()) {
@@ -262,7 +287,8 @@ impl Site {
             .zip(answers)
             .zip(&told)
             .map(|((driver, answer), (_, (_, plain)))| {
-                health::verbose(plain, &driver.details(answer))
+                let path = (question.of == Whom::All).then(|| driver.path());
+                health::verbose(plain, path, &driver.details(answer))
             })
             .collect();
         (status, details.join("\n"))
@@ -297,17 +323,21 @@ fn exposition(body: String) -> Reply {
 /// Ends a process that cannot go on: kubelet then restarts this sidecar. Wedged,
 /// it would have the driver restarted.
 fn die(reason: &str) {
-    exit::last_words(reason);
-    log::error!(err = reason; "Exiting, so that kubelet restarts this sidecar and not the driver");
-    logging::flush();
-    signal::exit_at_once(Exit::CannotRun);
+    end(
+        reason,
+        "Exiting, so that kubelet restarts this sidecar and not the driver",
+    );
 }
 
 /// Ends a process that has seen too many failures in a row, which is what it was
 /// told to do.
 fn give_up(reason: &str) {
+    end(reason, "Exiting after too many failed probes in a row");
+}
+
+fn end(reason: &str, what: &str) {
     exit::last_words(reason);
-    log::error!(err = reason; "Exiting after too many failed probes in a row");
+    log::error!(err = reason; "{what}");
     logging::flush();
     signal::exit_at_once(Exit::CannotRun);
 }

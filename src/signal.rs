@@ -9,7 +9,7 @@ use std::io;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 
 /// The signals that ask this process to stop.
 pub struct Stop(Signals);
@@ -38,5 +38,6 @@ impl Stop {
 /// atexit handlers: C-core's threads are still at work, and what is wedged would
 /// be waited for.
 pub fn exit_at_once(exit: Exit) -> ! {
+    exit::clean_up();
     signal_hook::low_level::exit(i32::from(exit.code()))
 }

@@ -53,7 +53,14 @@ fn connect_tcp(host: &str, port: u16, until: Instant) -> io::Result<OwnedFd> {
     let mut last = None;
     // The lookup has no deadline of its own (getaddrinfo(3)); those who wait
     // for the answer keep theirs.
-    for address in (host, port).to_socket_addrs()? {
+    let addresses = (host, port).to_socket_addrs().map_err(|error| {
+        // getaddrinfo(3) has errors of its own, which std gives no kind.
+        match error.raw_os_error() {
+            Some(_) => error,
+            None => io::Error::new(io::ErrorKind::NotFound, error),
+        }
+    })?;
+    for address in addresses {
         match TcpStream::connect_timeout(&address, left(until)?) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;

@@ -75,7 +75,7 @@ struct Numbers {
 
 impl Door {
     /// A door with these entrances, in front of these private streams.
-    /// `timeout` is a probe's.
+    /// `timeout` is a probe's, and there are so many `drivers`.
     ///
     /// # Errors
     ///
@@ -87,6 +87,7 @@ impl Door {
         timeout: Duration,
         late: Box<Late>,
         under_way: UnderWay,
+        drivers: usize,
     ) -> io::Result<Door> {
         for entrance in &entrances {
             entrance.listener.set_nonblocking(true)?;
@@ -97,7 +98,7 @@ impl Door {
         Ok(Door {
             entrances,
             streams: streams.into_iter().map(Stream::new).collect(),
-            limits: Limits::of_this_process(),
+            limits: Limits::of_this_process(drivers),
             origin,
             timeout,
             late,

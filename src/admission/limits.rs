@@ -6,12 +6,14 @@
 //! | connections that have sent nothing | - | 128 x about 0.1 KiB = 13 KiB |
 //! | heads that are begun | - | 16 x 16 KiB (a Vec doubles) = 256 KiB |
 //! | requests waiting | - | 512 x about 0.2 KiB = 100 KiB |
-//! | tiny_http: a thread a stream, a thread a request under way, one that receives | 6 + 6 + 1 | their stacks, of which some 20 KiB each are touched |
+//! | tiny_http: a thread a stream, a thread a request under way, two that receive | 6 + 6 + 2 | their stacks, of which some 20 KiB each are touched |
 //! | answers on their way out | - | 8 x the longest, the metrics: tens of KiB |
 //!
 //! With main, the log's, the prober's, the watchdog's, for a while the driver's
 //! name's, and gRPC's eight on two cores (its event engine has as many as there
-//! are cores, from 2 to 16) that makes at most 27.
+//! are cores, from 2 to 16) that makes at most 28. Each driver of
+//! --extra-csi-address has up to five more: prober, watchdog, for a while its name's,
+//! and a stream's and a request's.
 
 use std::fs;
 use std::time::Duration;
@@ -93,8 +95,8 @@ pub const ACCEPT_BATCH: usize = 32;
 /// How long nothing is accepted when descriptors or memory have run out.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Descriptors kept free for probing: a connection and gRPC's epoll and eventfd,
-/// twice, for the driver's name is asked for at the same time.
+/// Descriptors kept free for probing a driver: a connection and gRPC's epoll and
+/// eventfd, twice, for the driver's name is asked for at the same time.
 const DESCRIPTORS_FOR_PROBES: usize = 10;
 
 /// The bounds that depend on RLIMIT_NOFILE.
@@ -115,16 +117,17 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The bounds for this process, once all that it needs is open.
+    /// The bounds for this process, once all that it needs is open but the probes of
+    /// so many drivers.
     #[must_use]
-    pub fn of_this_process() -> Limits {
+    pub fn of_this_process(drivers: usize) -> Limits {
         let open = fs::read_dir("/proc/self/fd").map_or(64, Iterator::count);
         let most = fs::read_to_string("/proc/self/limits")
             .ok()
             .and_then(|text| most_open_files(&text))
             // What POSIX systems usually give.
             .unwrap_or(1024);
-        Limits::within(most.saturating_sub(open + DESCRIPTORS_FOR_PROBES))
+        Limits::within(most.saturating_sub(open + drivers * DESCRIPTORS_FOR_PROBES))
     }
 
     /// The bounds that so many descriptors allow: requests come first, the rest

@@ -113,6 +113,7 @@ mod tests {
         for flag in FLAGS.iter().filter(|flag| flag.name != "--h") {
             assert!(text.contains(&flag.usage()), "{}", flag.name);
             assert!(text.contains(flag.default), "{}", flag.name);
+            assert!(text.contains(flag.variable), "{}", flag.name);
         }
     }
 

@@ -105,11 +105,17 @@ impl Raw {
     /// Looks at the values together, and at the variables behind them.
     pub(super) fn command(self, variable: Variable<'_>) -> Result<Command, (Exit, String)> {
         let bad = |message| (Exit::BadFlags, message);
-        if let Some(file) = self.install {
-            return Ok(Command::Install(file));
+        if let Some(file) = &self.install {
+            let what = "--install copies this program and does nothing else";
+            if self.once {
+                return Err(bad(format!("{what}; leave out --once")));
+            }
+            self.is_alone(what).map_err(bad)?;
+            return Ok(Command::Install(file.clone()));
         }
         if self.once {
-            self.is_alone().map_err(bad)?;
+            let what = "--once makes one probe of one driver and serves nothing";
+            self.is_alone(what).map_err(bad)?;
             return self
                 .options(None, variable)
                 .map(|options| Command::Once(Box::new(options)))
@@ -122,8 +128,8 @@ impl Raw {
             .map_err(bad)
     }
 
-    /// A single probe neither serves nor goes on.
-    fn is_alone(&self) -> Result<(), String> {
+    /// Whether nothing is asked for that serves or goes on, for what does not.
+    fn is_alone(&self, what: &str) -> Result<(), String> {
         let others = [
             ("--extra-csi-address", !self.extra.is_empty()),
             ("--health-port", self.health_port.is_some()),
@@ -134,9 +140,7 @@ impl Raw {
             ("--health-file", self.health_file.is_some()),
         ];
         match others.iter().find(|(_, given)| *given) {
-            Some((name, _)) => Err(format!(
-                "--once makes one probe of one driver and serves nothing; leave out {name}"
-            )),
+            Some((name, _)) => Err(format!("{what}; leave out {name}")),
             None => Ok(()),
         }
     }
@@ -193,6 +197,13 @@ impl Raw {
             ("--endpoint", self.endpoint),
         )?;
         let csi_address = or_variable(csi_address, "--csi-address", CsiAddress::parse, variable)?;
+        let metrics_path = self.metrics_path.unwrap_or_else(|| "/metrics".to_owned());
+        if !self.extra.is_empty() && health::is_health_path(&metrics_path) {
+            return Err(format!(
+                "--metrics-path={metrics_path} is where another driver's health is asked for; \
+                 choose another, such as /metrics"
+            ));
+        }
         let timeout = one_of(
             ("--probe-timeout", self.probe_timeout.map(Timeout)),
             ("--timeout", self.timeout.map(Timeout)),
@@ -222,7 +233,7 @@ impl Raw {
             method: method(path, self.service)?,
             health,
             metrics,
-            metrics_path: self.metrics_path.unwrap_or_else(|| "/metrics".to_owned()),
+            metrics_path,
             periodic,
             verbosity: self.verbosity,
             format: self.format,

@@ -131,7 +131,7 @@ pub const FLAGS: &[Flag] = &[
         "NAME=ADDRESS",
         "",
         "Watch another driver besides; may be given again. /healthz/NAME answers for \
-         it, /healthz/all for all.",
+         it, /healthz/all for all. Not together with --interval and the like.",
         Group::Probe,
     ),
     flag(

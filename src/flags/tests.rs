@@ -241,7 +241,10 @@ const COMMAND_LINES: &[(&str, Want)] = &[
     ("--extra-csi-address=a=/a --extra-csi-address=a=/b", Bad(&["the name \"a\" twice"])),
     ("--extra-csi-address=a=/a --interval=1s", Bad(&["--extra-csi-address", "--interval"])),
     ("--extra-csi-address=a=/a $LIVENESS_PROBE_INTERVAL=1s", Bad(&["and their variables"])),
-    ("--metrics-path=/healthz/all", Bad(&["health path"])),
+    ("--metrics-path=/healthz/all", Serves(|o| o.metrics_path == "/healthz/all")),
+    ("--metrics-path=/healthz/all --extra-csi-address=a=/a", Bad(&["--metrics-path=/healthz/all", "another driver"])),
+    ("--install=/x --once", Bad(&["--install", "leave out --once"])),
+    ("--install=/x --http-endpoint=:1", Bad(&["--install", "leave out --http-endpoint"])),
     // Logs.
     ("--v=5", Serves(|o| o.verbosity == 5)),
     ("-v 2", Serves(|o| o.verbosity == 2)),
@@ -407,6 +410,8 @@ fn a_guest_is_known_wherever_the_line_fails() {
     assert!(is_guest("--bogus --once=true"));
     assert!(!is_guest("--bogus"));
     assert!(!is_guest("--bogus --csi-address=/once"));
+    assert!(!is_guest("--bogus --log_dir once"));
+    assert!(!is_guest("--bogus --once=false"));
 }
 
 #[test]

@@ -103,7 +103,11 @@ impl Caller {
             Ok(Err(Error::RpcFailure(status))) => {
                 let code = Code(status.code().into());
                 if code == Code::RESOURCE_EXHAUSTED && status.message() == CORE_FULL {
-                    let message = format!("the driver's reply to {} is far too large", method.name);
+                    // Its words, too: a driver may relay them from somewhere else.
+                    let message = format!(
+                        "{CORE_FULL}: the driver's reply to {} is far too large",
+                        method.name
+                    );
                     return Err(CallError::new(code, &message));
                 }
                 // A driver may relay the very same words from somewhere else.

@@ -21,8 +21,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// microseconds where somebody listens, and without it there is no cause to tell.
 const FIRST_ATTEMPT: Duration = Duration::from_millis(10);
 
-/// Connects to the driver, with attempts until `until` but at least one; `failed` hears of each attempt that
-/// did not succeed.
+/// Connects to the driver, with attempts until `until` but at least one; `failed`
+/// hears of each attempt that did not succeed.
 ///
 /// # Errors
 ///
@@ -35,8 +35,9 @@ pub fn connect(
     let mut pause = FIRST_PAUSE;
     let mut last: Option<ConnectError> = None;
     loop {
+        let began = Instant::now();
         let attempt_until = match last {
-            None => until.max(Instant::now() + FIRST_ATTEMPT),
+            None => until.max(began + FIRST_ATTEMPT),
             Some(_) => until,
         };
         let error = match (socket::connect(address, attempt_until), last) {
@@ -53,7 +54,7 @@ pub fn connect(
             return Err(error);
         }
         // For room in a queue the attempt itself has waited, in the kernel.
-        if error.reason != Reason::QueueFull {
+        if began.elapsed() < LONGEST_PAUSE {
             thread::sleep(pause.min(left));
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -73,7 +74,7 @@ fn explain(address: &CsiAddress, error: &io::Error) -> ConnectError {
                 _ => ("connection refused".to_owned(), Reason::Refused, true),
             }
         }
-        (io::ErrorKind::WouldBlock, _) => (
+        (io::ErrorKind::WouldBlock, CsiAddress::Path(_) | CsiAddress::Abstract(_)) => (
             "the driver does not accept connections, its queue is full".to_owned(),
             Reason::QueueFull,
             true,

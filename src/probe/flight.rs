@@ -381,8 +381,8 @@ impl Shared {
         if report.outcome == Ok(Readiness::Ready) {
             state.last_success = Some(SystemTime::now());
             state.last_ready = Some((ended_at, report.took));
-            // It is the answer of all who wait.
-            state.wanted = None;
+            // It is the answer of all who wait, but of who came after its end.
+            state.wanted = state.wanted.filter(|window| window.arrived() > ended_at);
         }
         state.flying = None;
         state.last = Some(Landed {

@@ -421,7 +421,7 @@ fn a_reply_of_300_mb_is_not_held() {
         assert_eq!(
             response.body,
             "rpc error: code = ResourceExhausted desc = \
-             the driver's reply to /csi.v1.Identity/Probe is far too large"
+             Buffers full: the driver's reply to /csi.v1.Identity/Probe is far too large"
         );
     }
     // The most that was resident at any moment.

@@ -11,6 +11,7 @@
 mod support;
 
 mod addresses;
+mod bad_values;
 mod command_line;
 mod deploy;
 mod faults;

@@ -84,24 +84,6 @@ fn a_reply_that_makes_grpc_panic_is_4() {
 }
 
 #[test]
-fn bad_flags_and_variables_are_2() {
-    for (flags, variable, words) in [
-        (&["--once", "--bogus"][..], None, "unknown flag --bogus"),
-        (&["--once", "--interval=1s"], None, "leave out --interval"),
-        (&["--once"], Some(("CSI_ENDPOINT", "x")), "CSI_ENDPOINT"),
-    ] {
-        let output = sidecar::command()
-            .args(flags)
-            .envs(variable)
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{text}");
-        assert!(text.contains(words), "{text}");
-    }
-}
-
-#[test]
 fn nothing_is_left_in_the_container_of_the_driver() {
     let Some(mut command) = in_namespaces(&["--mount"]) else {
         return;
@@ -136,6 +118,14 @@ fn it_installs_itself_whole_and_runnable_whatever_was_there() {
     let metadata = std::fs::metadata(&to).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o755);
     assert!(std::fs::read(&to).unwrap() == std::fs::read(sidecar::binary()).unwrap());
+
+    // What somebody else has begun there is left alone.
+    let other = to.with_file_name("livenessprobe.1");
+    std::fs::write(&other, "half").unwrap();
+    install();
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), "half");
+    std::fs::remove_file(&other).unwrap();
+    let metadata = std::fs::metadata(&to).unwrap();
 
     // One that runs is replaced and goes on.
     let mut running = Process::start(std::process::Command::new(&to).args([

@@ -30,7 +30,8 @@ fn health_file(path: &Path) -> String {
 fn a_thousand_rounds_keep_their_pace() {
     const INTERVAL: Duration = Duration::from_millis(10);
     let dir = Dir::new();
-    let driver = Driver::start(&dir.socket(), &[]);
+    // A loop that waits for the interval after each probe would take twice as long.
+    let driver = Driver::start(&dir.socket(), &["--delay=8ms"]);
     let mut sidecar = start(&dir, &["--interval=10ms"]);
     driver.process.out.wait_for_count("probe begin", 1);
     let began = Instant::now();
@@ -50,8 +51,11 @@ fn a_slow_probe_never_overlaps_the_next() {
     let began = Instant::now();
     let _sidecar = start(&dir, &["--interval=50ms", "--probe-timeout=1s"]);
     driver.process.out.wait_for_count("probe end", 5);
-    // 150 ms and the rest of the 50.
-    assert!(began.elapsed() >= Duration::from_millis(4 * 200 + 150));
+    // Each takes 150 ms and a little, so the fourth tick from its beginning is the
+    // next one's. Four of them, and the last one's own time.
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(4 * 200 + 150), "{took:?}");
+    assert!(took < Duration::from_millis(5 * 250 + 150), "{took:?}");
     assert_eq!(driver.most_at_once(), 1);
 }
 
@@ -226,4 +230,66 @@ fn variables_turn_it_on_and_flags_are_stronger() {
         assert_eq!(output.status.code(), Some(2), "{text}");
         assert!(text.contains(name) && text.contains(value), "{text}");
     }
+}
+
+#[test]
+fn a_stop_while_the_driver_fails_is_a_clean_stop() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &["--hang"]);
+    let flags = ["--retries=1", "--probe-timeout=1s"];
+    let mut sidecar = Sidecar::start(&dir.socket(), &flags);
+    let asked = sidecar.ask("/healthz");
+    eventually("a request under way", || {
+        !sidecar.threads_named("request").is_empty()
+    });
+    sidecar.process.signal(libc::SIGTERM);
+    assert_eq!(sidecar.process.wait().code(), Some(0), "{}", sidecar.log());
+    assert_eq!(asked.join().unwrap().status, 500);
+}
+
+#[test]
+fn a_predecessor_s_file_is_gone_though_the_start_fails() {
+    let dir = Dir::new();
+    let path = dir.path().join("healthy");
+    std::fs::write(&path, "ok\n").unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("--http-endpoint={}", taken.local_addr().unwrap());
+    let mut sidecar = start(&dir, &[&health_file(&path), &endpoint]);
+    assert_eq!(sidecar.wait().code(), Some(1));
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_lies_in_the_health_file_s_way_is_no_trap() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let path = dir.path().join("healthy");
+    let (beside, precious) = (dir.path().join(".healthy.new"), dir.path().join("precious"));
+    std::fs::write(&precious, "precious").unwrap();
+    std::os::unix::fs::symlink(&precious, &beside).unwrap();
+    let mut sidecar = start(&dir, &["--interval=20ms", &health_file(&path)]);
+    eventually("a health file", || path.exists());
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious");
+    sidecar.kill();
+
+    std::fs::remove_file(&path).unwrap();
+    let made = Command::new("mkfifo").arg(&beside).status().unwrap();
+    assert!(made.success());
+    let mut sidecar = start(&dir, &["--interval=20ms", &health_file(&path)]);
+    eventually("a health file", || {
+        std::fs::read_to_string(&path).is_ok_and(|text| text == "ok\n")
+    });
+    sidecar.signal(libc::SIGTERM);
+    assert_eq!(sidecar.wait().code(), Some(0));
+}
+
+#[test]
+fn a_health_file_that_somebody_removes_comes_back() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let path = dir.path().join("healthy");
+    let _sidecar = start(&dir, &["--interval=20ms", &health_file(&path)]);
+    eventually("a health file", || path.exists());
+    std::fs::remove_file(&path).unwrap();
+    eventually("the health file again", || path.exists());
 }

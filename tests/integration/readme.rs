@@ -81,7 +81,15 @@ fn each_reason_for_500_is_what_it_says_in_that_case() {
                 let _ = call.socket.shutdown(std::net::Shutdown::Both);
             }))
         }),
-        ("another service", |dir| driver(dir, &["--error=12"])),
+        ("another service", |dir| {
+            Box::new(h2::serve(dir.socket().as_ref(), |mut call| {
+                let answer = [
+                    h2::answer_begins(call.stream),
+                    h2::answer_ends(call.stream, "12"),
+                ];
+                call.send(&answer.concat());
+            }))
+        }),
         ("a long reply", |dir| driver(dir, &["--padding=100000"])),
         ("no message", |dir| {
             Box::new(h2::serve(dir.socket().as_ref(), |mut call| {

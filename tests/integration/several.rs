@@ -39,9 +39,9 @@ fn each_is_answered_for_by_its_path() {
         (
             "/healthz/all",
             500,
-            format!("nfs.example: {not_ready}; smb: {missing}"),
+            format!("/healthz/nfs: {not_ready}; /healthz/smb: {missing}"),
         ),
-        ("/livez/all", 500, format!("smb: {missing}")),
+        ("/livez/all", 500, format!("/healthz/smb: {missing}")),
         ("/healthz/none", 404, "404 page not found".to_owned()),
         ("/healthz/0", 404, "404 page not found".to_owned()),
     ] {
@@ -49,7 +49,9 @@ fn each_is_answered_for_by_its_path() {
     }
     let verbose = sidecar.get("/healthz/all?verbose").body;
     for line in [
+        "path: /healthz",
         "driver: first.example",
+        "path: /healthz/nfs",
         "result: ok",
         "driver: nfs.example",
         "driver: smb",
@@ -154,4 +156,45 @@ fn without_others_there_is_no_all() {
     let dir = Dir::new();
     let sidecar = Sidecar::start(&dir.socket(), &[]);
     eventually("a sidecar", || sidecar.get("/healthz/all").status == 404);
+}
+
+/// How many threads it takes to answer these at once, before drivers that hang.
+fn requests_under_way(sidecar: &Sidecar, paths: &[String]) -> usize {
+    let asked: Vec<_> = paths.iter().map(|path| sidecar.ask(path)).collect();
+    let mut most = 0;
+    while !asked.iter().all(std::thread::JoinHandle::is_finished) {
+        most = most.max(sidecar.threads_named("request").len());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for response in asked.into_iter().map(|asked| asked.join().unwrap()) {
+        // Each has been asked: "timed out" would be a probe that was never made.
+        assert!(response.body.contains("DeadlineExceeded"), "{response:?}");
+    }
+    most
+}
+
+#[test]
+fn no_way_behind_the_door_is_without_a_thread() {
+    for extra in [0, 1, 3, 8, 10] {
+        let dirs: Vec<Dir> = (0..=extra).map(|_| Dir::new()).collect();
+        let _drivers: Vec<Driver> = dirs
+            .iter()
+            .map(|dir| Driver::start(&dir.socket(), &["--hang"]))
+            .collect();
+        let mut flags: Vec<String> = (1..=extra)
+            .map(|number| self::extra(&format!("n{number}"), &dirs[number]))
+            .collect();
+        flags.push("--probe-timeout=1s".to_owned());
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let sidecar = Sidecar::start(&dirs[0].socket(), &flags);
+        // Four ways to ask for the first, and one for each of the others and for all.
+        let mut paths: Vec<String> = ["/healthz", "/livez", "/healthz?verbose", "/livez?verbose"]
+            .map(str::to_owned)
+            .to_vec();
+        paths.extend((1..=extra).map(|number| format!("/healthz/n{number}")));
+        if extra > 0 {
+            paths.push("/healthz/all".to_owned());
+        }
+        assert_eq!(requests_under_way(&sidecar, &paths), paths.len(), "{extra}");
+    }
 }

@@ -171,27 +171,25 @@ fn a_driver_that_does_not_accept_is_told_of() {
 #[test]
 fn a_driver_that_accepts_again_in_time_is_healthy() {
     let dir = Dir::new();
-    let driver = Driver::start(&dir.socket(), &[]);
-    driver.process.signal(libc::SIGSTOP);
-    // Nobody accepts, so the queue fills; SOMAXCONN is its longest.
-    let mut queue = Vec::new();
-    loop {
-        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
-        let socket = socket.unwrap();
-        socket.set_nonblocking(true).unwrap();
-        match socket.connect(&socket2::SockAddr::unix(dir.socket()).unwrap()) {
-            Ok(()) => queue.push(socket),
-            Err(_) => break,
-        }
-    }
+    let listener = UnixListener::bind(dir.socket()).unwrap();
+    shorten_queue(&listener);
+    let waiting = std::os::unix::net::UnixStream::connect(dir.socket()).unwrap();
     let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=3s"]);
     let asked = sidecar.ask("/healthz");
-    sidecar.process.err.wait_for(0, "Listening");
     // For longer than one of the kernel's waits.
     std::thread::sleep(Duration::from_millis(500));
-    driver.process.signal(libc::SIGCONT);
+    drop(waiting);
+    std::thread::spawn(move || {
+        let ready = |mut call: h2::Call| {
+            let answer = h2::ok(call.stream, h2::READY);
+            call.send(&answer);
+        };
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        for socket in listener.incoming().map_while(Result::ok) {
+            h2::converse(socket, &ready, &count);
+        }
+    });
     assert_eq!(asked.join().unwrap().both(), (200, "ok"));
-    drop(queue);
 }
 
 /// Each of these no waiting cures, so the answer comes at once.
