@@ -28,19 +28,23 @@ fn health_file(path: &Path) -> String {
 
 #[test]
 fn a_thousand_rounds_keep_their_pace() {
-    const INTERVAL: Duration = Duration::from_millis(10);
+    const INTERVAL: Duration = Duration::from_millis(20);
     let dir = Dir::new();
-    // A loop that waits for the interval after each probe would take twice as long.
-    let driver = Driver::start(&dir.socket(), &["--delay=8ms"]);
-    let mut sidecar = start(&dir, &["--interval=10ms"]);
+    // A loop that waits for the interval after each probe would need 29 s.
+    let driver = Driver::start(&dir.socket(), &["--delay=9ms"]);
+    let mut sidecar = start(&dir, &["--interval=20ms"]);
     driver.process.out.wait_for_count("probe begin", 1);
     let began = Instant::now();
-    driver.process.out.wait_for_count("probe begin", 1_001);
+    for hundreds in 1..=10 {
+        let count = hundreds * 100 + 1;
+        driver.process.out.wait_for_count("probe begin", count);
+    }
     let took = began.elapsed();
-    // A round that a busy machine misses is not made up for, so it may take
-    // longer, but the pace is never quicker.
+    println!("{took:?}");
+    // It is never quicker. A round that a busy machine misses is not made up for:
+    // 250 may be missed.
     assert!(took + INTERVAL * 5 >= INTERVAL * 1_000, "{took:?}");
-    assert!(took < INTERVAL * 1_500, "{took:?}");
+    assert!(took < INTERVAL * 1_250, "{took:?}");
     assert!(sidecar.is_running());
 }
 
