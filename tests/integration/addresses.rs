@@ -3,7 +3,6 @@
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
-use super::support::driver::{Library, library};
 use super::support::sidecar::{self, address_in};
 use super::support::{Dir, Driver, Sidecar, eventually, http};
 
@@ -48,11 +47,6 @@ fn what_a_resolver_would_interpret_is_taken_literally() {
 
 #[test]
 fn an_abstract_address_reaches_the_driver() {
-    // node cannot listen on one: it loses the name, or fills it up with null bytes,
-    // which makes it another (unix(7)).
-    if library() == Library::Node {
-        return;
-    }
     let name = format!("unix-abstract:lp-test-{}", std::process::id());
     let _driver = Driver::start(&name, &[]);
     assert_eq!(Sidecar::start(&name, &[]).healthz().both(), (200, "ok"));

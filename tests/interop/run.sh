@@ -82,9 +82,16 @@ for server in "${servers[@]}"; do
   version=$($driver --version)
   echo "== tests with $version"
   export LIVENESSPROBE_DRIVER=$driver
-  run "${tests[@]}"
+  # What a library has not got at all; it is told at the end.
+  without=()
+  case $server in
+    # It loses an abstract address, or fills it up with null bytes, which makes it
+    # another (unix(7)).
+    node) without=(addresses::an_abstract_address_reaches_the_driver) ;;
+  esac
+  run "${tests[@]}" "${without[@]/#/--skip=}"
   run --exact "${alone[@]}" --test-threads=1
-  summary+=("passed with $version, in $((SECONDS - began)) s")
+  summary+=("passed with $version, in $((SECONDS - began)) s${without:+, without ${without[*]}}")
 done
 echo
 printf '%s\n' "${summary[@]}"
