@@ -31,9 +31,6 @@ const HELD_MAX: usize = 1024 * 1024;
 /// What C-core says when it gives up a call because of `HELD_MAX`.
 const CORE_FULL: &str = "Buffers full";
 
-/// What C-core says when a call's deadline passes on our side.
-const CORE_DEADLINE: &str = "Deadline Exceeded";
-
 /// Has C-core log through the `log` package, what is errors at the least, and all
 /// of it where `everything` is wanted: three lines and more for each probe.
 pub fn log_through_us(everything: bool) {
@@ -100,6 +97,11 @@ impl Caller {
         });
         match result {
             Ok(Ok(reply)) => Ok(reply),
+            // Whoever says first that the time is over: gRPC here, or a server that
+            // keeps the deadline by itself, in words of its own.
+            Ok(Err(Error::RpcFailure(_))) if Instant::now() >= window.answer_by() => {
+                Err(no_answer(method.name, address, window))
+            }
             Ok(Err(Error::RpcFailure(status))) => {
                 let code = Code(status.code().into());
                 if code == Code::RESOURCE_EXHAUSTED && status.message() == CORE_FULL {
@@ -109,11 +111,6 @@ impl Caller {
                         method.name
                     );
                     return Err(CallError::new(code, &message));
-                }
-                // A driver may relay the very same words from somewhere else.
-                let is_over = Instant::now() >= window.answer_by();
-                if is_over && code == Code::DEADLINE_EXCEEDED && status.message() == CORE_DEADLINE {
-                    return Err(no_answer(method.name, address, window));
                 }
                 Err(CallError::new(code, status.message()))
             }
