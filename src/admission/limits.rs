@@ -110,6 +110,9 @@ pub struct Limits {
     pub heads: usize,
     /// Complete requests.
     pub requests: usize,
+    /// Of those, what is about one driver, or about all: a crowd before one that hangs
+    /// takes no other one's places.
+    pub requests_about_one: usize,
     /// Clients taking their answer.
     pub writers: usize,
     /// Connections being closed.
@@ -127,23 +130,30 @@ impl Limits {
             .and_then(|text| most_open_files(&text))
             // What POSIX systems usually give.
             .unwrap_or(1024);
-        Limits::within(most.saturating_sub(open + drivers * DESCRIPTORS_FOR_PROBES))
+        let descriptors = most.saturating_sub(open + drivers * DESCRIPTORS_FOR_PROBES);
+        Limits::within(descriptors, drivers)
     }
 
     /// The bounds that so many descriptors allow: requests come first, the rest
     /// gets a share.
-    fn within(descriptors: usize) -> Limits {
+    fn within(descriptors: usize, drivers: usize) -> Limits {
         let lingerers = LINGERERS.min(descriptors / 8).max(1);
         let writers = WRITERS.min(descriptors / 8).max(1);
         let heads = HEADS.min(descriptors / 8).max(1);
         let silent = SILENT.min(descriptors / 4).max(1);
         let rest = descriptors.saturating_sub(lingerers + writers + heads + silent);
         let share = u32::try_from(SILENT / silent).unwrap_or(u32::MAX);
+        let requests = REQUESTS.min(rest).max(1);
         Limits {
             silent,
             silent_time: (SILENT_TIME / share).max(SILENT_TIME_LEAST),
             heads,
-            requests: REQUESTS.min(rest).max(1),
+            requests,
+            requests_about_one: match drivers {
+                0 | 1 => requests,
+                // And a share for what is asked about all of them.
+                drivers => (requests / (drivers + 1)).max(1),
+            },
             writers,
             lingerers,
         }
@@ -172,21 +182,28 @@ mod tests {
             silent_time: SILENT_TIME,
             heads: HEADS,
             requests: REQUESTS,
+            requests_about_one: REQUESTS,
             writers: WRITERS,
             lingerers: LINGERERS,
         };
-        assert_eq!(Limits::within(1024 - 40), all);
-        assert_eq!(Limits::within(usize::MAX), all);
+        assert_eq!(Limits::within(1024 - 40, 1), all);
+        assert_eq!(Limits::within(usize::MAX, 1), all);
     }
 
     #[test]
     fn a_low_limit_is_shared_out_and_never_exceeded() {
         for descriptors in 0..300 {
-            let limits = Limits::within(descriptors);
+            let limits = Limits::within(descriptors, 1);
             let closing = limits.writers + limits.lingerers;
             let sum = limits.silent + limits.heads + limits.requests + closing;
             assert!(sum <= descriptors.max(5), "{descriptors}: {limits:?}");
         }
+    }
+
+    #[test]
+    fn each_driver_has_its_share() {
+        assert_eq!(Limits::within(1024, 3).requests_about_one, REQUESTS / 4);
+        assert_eq!(Limits::within(0, 65).requests_about_one, 1);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::support::siege::crowd;
 use super::support::{Dir, Driver, LATENESS, Sidecar, eventually};
 
 fn extra(name: &str, dir: &Dir) -> String {
@@ -197,4 +198,23 @@ fn no_way_behind_the_door_is_without_a_thread() {
         }
         assert_eq!(requests_under_way(&sidecar, &paths), paths.len(), "{extra}");
     }
+}
+
+#[test]
+fn a_crowd_before_one_that_hangs_takes_no_other_one_s_places() {
+    let (first, hung) = (Dir::new(), Dir::new());
+    let _first = Driver::start(&first.socket(), &[]);
+    let _hung = Driver::start(&hung.socket(), &["--hang"]);
+    let flags = [extra("hung", &hung), "--probe-timeout=10s".to_owned()];
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let sidecar = Sidecar::start(&first.socket(), &flags);
+    // More than there are places in all.
+    let request = b"GET /healthz/hung HTTP/1.1\r\nHost: x\r\n\r\n";
+    let crowd = crowd(sidecar.address, 600, request);
+    for _ in 0..10 {
+        let response = sidecar.healthz();
+        assert_eq!(response.both(), (200, "ok"));
+        assert!(response.took < PROMPT, "{response:?}");
+    }
+    drop(crowd);
 }

@@ -172,7 +172,10 @@ impl Door {
         };
         if route == Route::Unknown {
             self.answer_here(client, &NOT_FOUND, now);
-        } else if self.is_without_room() && !self.drop_one_that_has_finished() {
+        } else if (self.is_without_room() && !self.drop_one_that_has_finished(|_| true))
+            || (self.have_their_share(route)
+                && !self.drop_one_that_has_finished(|other| other.is_about_the_same_as(route)))
+        {
             self.answer_here(client, &head::TOO_MANY, now);
         } else {
             self.waiting.push_back(client);
@@ -195,8 +198,9 @@ impl Door {
     /// Without room, a client that will send no more gives way to one that may
     /// still be there: who asks and goes would else hold a place until the Probe
     /// ends, at no cost.
-    fn drop_one_that_has_finished(&mut self) -> bool {
-        if let Some(at) = self.waiting.iter().position(|client| client.has_finished) {
+    fn drop_one_that_has_finished(&mut self, may_go: impl Fn(Route) -> bool) -> bool {
+        let goes = |client: &Asking| client.has_finished && may_go(client.route);
+        if let Some(at) = self.waiting.iter().position(goes) {
             return self.waiting.remove(at).is_some();
         }
         let trips = self
@@ -204,12 +208,25 @@ impl Door {
             .iter_mut()
             .filter_map(|stream| stream.trip.as_mut());
         for trip in trips {
-            if let Some(at) = trip.clients.iter().position(|client| client.has_finished) {
+            if let Some(at) = trip.clients.iter().position(goes) {
                 trip.clients.remove(at);
                 return true;
             }
         }
         false
+    }
+
+    /// Whether those who ask about the same have all the places that they may take.
+    fn have_their_share(&self, route: Route) -> bool {
+        let travelling = self
+            .streams
+            .iter()
+            .filter_map(|stream| stream.trip.as_ref())
+            .flat_map(|trip| &trip.clients);
+        let alike = travelling
+            .chain(&self.waiting)
+            .filter(|client| client.route.is_about_the_same_as(route));
+        matches!(route, Route::Health(_)) && alike.count() >= self.limits.requests_about_one
     }
 
     pub(super) fn is_without_room(&self) -> bool {
