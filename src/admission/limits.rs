@@ -6,12 +6,12 @@
 //! | connections that have sent nothing | - | 128 x about 0.1 KiB = 13 KiB |
 //! | heads that are begun | - | 16 x 16 KiB (a Vec doubles) = 256 KiB |
 //! | requests waiting | - | 512 x about 0.2 KiB = 100 KiB |
-//! | tiny_http: a thread a stream, a thread a request under way, two that receive | 6 + 6 + 2 | their stacks, of which some 20 KiB each are touched |
+//! | tiny_http: a thread a stream, a thread a request under way, one that receives, and for the first seconds four that wait | 4 + 4 + 1 + 4 | their stacks, of which some 20 KiB each are touched |
 //! | answers on their way out | - | 8 x the longest, the metrics: tens of KiB |
 //!
 //! With main, the log's, the prober's, the watchdog's, for a while the driver's
 //! name's, and gRPC's eight on two cores (its event engine has as many as there
-//! are cores, from 2 to 16) that makes at most 28. Each driver of
+//! are cores, from 2 to 16) that makes at most 27. Each driver of
 //! --extra-csi-address has up to five more: prober, watchdog, for a while its name's,
 //! and a stream's and a request's.
 
@@ -41,18 +41,15 @@ pub const HEAD_TIME: Duration = Duration::from_secs(2);
 /// Complete requests that wait or are under way. All who ask for the driver's
 /// health share its Probes, so many are no more work than few.
 pub const REQUESTS: usize = 512;
-/// Private streams to tiny_http: requests under way at once.
-const STREAMS: usize = 6;
+/// Private streams to tiny_http: requests under way at once. As many as one of its
+/// servers takes (server.rs), each of which has threads of its own.
+const STREAMS: usize = 4;
 /// And for each further driver, so that none waits for another one's; what is asked
 /// about all of them has one, too.
 const STREAMS_PER_EXTRA: usize = 1;
 /// How long newcomers are left in the kernel's queue when there is no room for
 /// their requests, before they are turned away: most often there is room again.
 pub const FULL_TIME: Duration = Duration::from_millis(100);
-/// How many streams may ask the same question at once. Who comes later waits for
-/// one of these and travels with all who wait for the same, or is answered at
-/// the door once the driver is found ready. The last stream is the metrics'.
-pub const STREAMS_PER_ROUTE: usize = 4;
 
 /// How many streams there are with so many drivers besides the first.
 #[must_use]
@@ -63,8 +60,10 @@ pub fn streams(extra: usize) -> usize {
     }
 }
 
-/// How many streams those who ask about this may have at once. The last one is the
-/// metrics', which are ready at once and must not wait for a slow driver.
+/// How many streams those who ask about this may have at once. Who comes later waits
+/// for one of these and travels with all who wait for the same, or is answered at the
+/// door once the driver is found ready. The last stream is the metrics', which are
+/// ready at once and must not wait for a slow driver.
 #[must_use]
 pub fn streams_about(route: Route) -> usize {
     match route {

@@ -188,8 +188,9 @@ fn no_way_behind_the_door_is_without_a_thread() {
         flags.push("--probe-timeout=1s".to_owned());
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let sidecar = Sidecar::start(&dirs[0].socket(), &flags);
-        // Four ways to ask for the first, and one for each of the others and for all.
-        let mut paths: Vec<String> = ["/healthz", "/livez", "/healthz?verbose", "/livez?verbose"]
+        // Three ways to ask for the first, for whom there are three streams (one more
+        // is the metrics'), and one for each of the others and for all.
+        let mut paths: Vec<String> = ["/healthz", "/livez", "/healthz?verbose"]
             .map(str::to_owned)
             .to_vec();
         paths.extend((1..=extra).map(|number| format!("/healthz/n{number}")));

@@ -9,9 +9,7 @@ use std::time::Instant;
 use super::{Door, Numbers, is_shortage};
 use crate::admission::client::{Asking, Read, Reading, Writing, Written};
 use crate::admission::head::{self, Refusal, Request};
-use crate::admission::limits::{
-    ACCEPT_BATCH, ACCEPT_PAUSE, OVERDUE_TICKS, STREAMS_PER_ROUTE, streams_about,
-};
+use crate::admission::limits::{ACCEPT_BATCH, ACCEPT_PAUSE, OVERDUE_TICKS, streams_about};
 use crate::admission::refusal::Canned;
 use crate::admission::trip::{Reply, Trip};
 use crate::health::Route;
@@ -433,13 +431,8 @@ impl Door {
                     .streams
                     .iter()
                     .filter_map(|stream| stream.trip.as_ref());
-                let (same, alike) = trips.fold((0, 0), |(same, alike), trip| {
-                    (
-                        same + usize::from(trip.route == client.route),
-                        alike + usize::from(trip.route.is_about_the_same_as(client.route)),
-                    )
-                });
-                same < STREAMS_PER_ROUTE && alike < streams_about(client.route)
+                let alike = trips.filter(|trip| trip.route.is_about_the_same_as(client.route));
+                alike.count() < streams_about(client.route)
             });
             let Some(route) = next.map(|client| client.route) else {
                 break;
