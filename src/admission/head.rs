@@ -61,28 +61,28 @@ const HAS_BODY: Refusal = refusal(413, "a request's body is not accepted here");
 const EXPECTS: Refusal = refusal(417, "no expectation is met here");
 const NOT_A_PROXY: Refusal = refusal(405, "this is no proxy");
 
-/// Reads what has come so far.
+/// Reads what has come so far. Only what a head may have counts: the verdict is the
+/// same in however many pieces a longer one comes.
+#[must_use]
 pub fn read(bytes: &[u8]) -> Head {
+    let within = &bytes[..bytes.len().min(HEAD_BYTES)];
     // Empty lines before a request are passed over (RFC 9112, section 2.2).
-    let begin = bytes
+    let begin = within
         .iter()
         .position(|byte| !matches!(byte, b'\r' | b'\n'))
-        .unwrap_or(bytes.len());
-    let Some(length) = end_of_head(&bytes[begin..]) else {
+        .unwrap_or(within.len());
+    let Some(length) = end_of_head(&within[begin..]) else {
         if bytes.len() < HEAD_BYTES {
             return Head::Partial;
         }
-        return Head::Refused(if bytes[begin..].contains(&b'\n') {
+        return Head::Refused(if within[begin..].contains(&b'\n') {
             TOO_LONG
         } else {
             TARGET_TOO_LONG
         });
     };
     let end = begin + length;
-    if end > HEAD_BYTES {
-        return Head::Refused(TOO_LONG);
-    }
-    match parse(&bytes[begin..end]) {
+    match parse(&within[begin..end]) {
         Ok(request) => Head::Complete(Request {
             has_more: bytes.len() > end,
             ..request
@@ -316,6 +316,14 @@ mod tests {
         for (head, status) in table {
             let shown: String = head.chars().take(80).collect();
             assert_eq!(status_of(head), status, "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_that_is_too_long_is_told_the_same_however_it_comes() {
+        let long = format!("GET /{} HTTP/1.0\r\n\r\n", "x".repeat(HEAD_BYTES));
+        for end in HEAD_BYTES..=long.len() {
+            assert_eq!(status_of(&long[..end]), 414, "{end}");
         }
     }
 
