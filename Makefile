@@ -6,7 +6,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test hostile interop build static try-static image try-image try-deploy tools fmt clean programs
+.PHONY: help run test hostile interop build static try-static image try-image try-deploy tools messages fmt clean programs
 
 CARGO ?= cargo
 # What `make static` and `make try-static` are about; both where it is not given.
@@ -33,6 +33,7 @@ help:
 	@echo 'make image      package dist/ as dist/livenessprobe-<version>.oci.tar'
 	@echo 'make try-image  run that image in podman, as locked in as a pod can be'
 	@echo 'make try-deploy check the manifests, alerts and dashboard of deploy/'
+	@echo 'make messages   make src/messages/ of proto/'
 	@echo 'make fmt        format the source'
 	@echo 'make clean      remove what was built'
 
@@ -45,6 +46,9 @@ programs: tools
 	@echo '== building (the first time gRPC compiles for some minutes)'
 	$(CARGO) build --release --locked --bin livenessprobe --example csi_driver
 
+messages:
+	UPDATE_MESSAGES=1 $(CARGO) test --release --locked --test integration -- messages::
+
 build: tools
 	$(CARGO) build --release --locked --bin livenessprobe
 	@echo 'built target/release/livenessprobe'
@@ -52,6 +56,8 @@ build: tools
 test: programs
 	@$(CARGO) fmt --version >/dev/null 2>&1 && $(CARGO) clippy --version >/dev/null 2>&1 || { \
 	  echo 'error: rustfmt or clippy is missing; run: rustup component add rustfmt clippy' >&2; exit 1; }
+	@echo '== packages'
+	@packaging/crates.sh
 	@echo '== format'
 	$(CARGO) fmt --check
 	@echo '== clippy'

@@ -1,21 +1,9 @@
-//! Generates the messages of `proto/` with protobuf's own parser, so that no
-//! `protoc` is needed, and records the revision that `--version` prints.
-//!
-//! grpcio-compiler would generate the client too, but its 0.13 release drags
-//! rust-protobuf 2 (RUSTSEC-2024-0437) into the lock file; the two method
-//! descriptions it would write are in `src/identity.rs` by hand.
+//! Records the revision that `--version` prints.
 
 use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    println!("cargo:rerun-if-changed=proto");
-    protobuf_codegen::Codegen::new()
-        .pure()
-        .include("proto")
-        .inputs(["proto/csi_identity.proto", "proto/grpc_health.proto"])
-        .cargo_out_dir("proto")
-        .run_from_script();
     println!("cargo:rustc-env=LIVENESSPROBE_REVISION={}", revision());
 }
 

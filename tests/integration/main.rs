@@ -22,6 +22,7 @@ mod http;
 mod image;
 mod interop;
 mod logs;
+mod messages;
 mod metrics;
 mod monitoring;
 mod once;

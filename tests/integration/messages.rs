@@ -1,0 +1,37 @@
+//! The messages in src/messages/ are what protobuf-codegen makes of proto/.
+//! `make messages` writes them.
+
+use std::path::Path;
+
+use protobuf_codegen::{Codegen, Customize};
+
+use super::support::Dir;
+
+#[test]
+fn the_messages_are_made_from_their_protocols() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let made = Dir::new();
+    Codegen::new()
+        .pure()
+        .customize(Customize::default().lite_runtime(true))
+        .include(root.join("proto"))
+        .inputs(
+            ["csi_identity", "grpc_health"].map(|name| root.join(format!("proto/{name}.proto"))),
+        )
+        .out_dir(made.path())
+        .run()
+        .expect("messages");
+    for name in ["csi_identity.rs", "grpc_health.rs"] {
+        let kept = root.join("src/messages").join(name);
+        let wanted = std::fs::read_to_string(made.path().join(name)).unwrap();
+        if std::env::var_os("UPDATE_MESSAGES").is_some() {
+            std::fs::write(&kept, &wanted).unwrap();
+        }
+        let is = std::fs::read_to_string(&kept).unwrap_or_default();
+        assert!(
+            is == wanted,
+            "{} is out of date; run make messages",
+            kept.display()
+        );
+    }
+}
