@@ -46,7 +46,7 @@ pub fn parse(text: &str) -> Result<(bool, Duration), String> {
         let (nanoseconds, after) = one_part(rest)?;
         total += nanoseconds;
         // Checked at each part, so that no count of parts overflows the sum.
-        if total > i64::MAX as u128 {
+        if total > u128::from(i64::MAX.unsigned_abs()) {
             return Err("longer than a duration can be, about 292 years".to_owned());
         }
         rest = after;
@@ -159,7 +159,7 @@ fn decimal(value: u128, scale: u128) -> String {
     if rest == 0 {
         return whole.to_string();
     }
-    let width = scale.ilog10() as usize;
+    let width = scale.to_string().len() - 1;
     let digits = format!("{rest:0width$}");
     format!("{whole}.{}", digits.trim_end_matches('0'))
 }

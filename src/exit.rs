@@ -35,6 +35,10 @@ pub enum Exit {
 impl Exit {
     /// The number that the shell and kubelet see.
     #[must_use]
+    #[allow(
+        clippy::as_conversions,
+        reason = "the numbers stand above, and Rust has no other way to them"
+    )]
     pub fn code(self) -> u8 {
         self as u8
     }

@@ -61,7 +61,7 @@ fn a_further_driver_is_as_small_as_promised() {
     };
     let (one, many) = (resident(0), resident(EXTRA));
     println!("{one} KiB with one driver, {many} KiB with {EXTRA} more");
-    let each = many.saturating_sub(one) / EXTRA as u64;
+    let each = many.saturating_sub(one) / u64::try_from(EXTRA).unwrap();
     assert!(each <= EXTRA_MAX, "{each} KiB for each");
 }
 

@@ -95,7 +95,7 @@ pub fn lay(sidecar: &Sidecar, within: Duration, attack: impl FnOnce()) {
     // It did ask at its pace.
     let expected = attacked.as_millis() / PACE.as_millis();
     assert!(
-        answers.len() as u128 + 3 >= expected,
+        u128::try_from(answers.len()).unwrap() + 3 >= expected,
         "{} of {expected}",
         answers.len()
     );
