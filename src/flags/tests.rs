@@ -175,7 +175,7 @@ const COMMAND_LINES: &[(&str, Want)] = &[
     ("--probe-path=/csi.v1.Identity/Probe", Serves(|o| o.method == Method::Identity)),
     ("--probe-path=/grpc.health.v1.Health/Check", Serves(|o| health_of(o, ""))),
     ("--probe-path=/grpc.health.v1.Health/Check --service=csi", Serves(|o| health_of(o, "csi"))),
-    ("--probe-path=/x.Y/Z", Serves(|o| o.method == Method::Other { path: "/x.Y/Z" })),
+    ("--probe-path=/x.Y/Z", Serves(|o| o.method == Method::Other { path: "/x.Y/Z".to_owned() })),
     ("--service=csi", Bad(&["--service=csi needs --probe-path=/grpc.health.v1.Health/Check"])),
     ("--probe-path=/x.Y/Z --service=csi", Bad(&["--service=csi needs"])),
     ("--probe-path=/grpc.health.v1.Health/Check --service=\u{e9}", Bad(&["cannot be part of a service's name"])),

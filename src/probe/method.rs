@@ -1,6 +1,7 @@
 //! What a driver is asked, and how its answer is read.
 
 use std::os::fd::OwnedFd;
+use std::sync::{Mutex, PoisonError};
 
 use grpcio::{Marshaller, MethodType};
 
@@ -26,7 +27,7 @@ pub enum Method {
     /// Any other: a request without a field, and status OK is healthy.
     Other {
         /// Its path.
-        path: &'static str,
+        path: String,
     },
 }
 
@@ -42,8 +43,7 @@ impl Method {
             }
         } else {
             Method::Other {
-                // grpcio takes none that is not for ever; there is one in a process.
-                path: Box::leak(path.to_owned().into_boxed_str()),
+                path: path.to_owned(),
             }
         }
     }
@@ -54,14 +54,18 @@ impl Method {
         match self {
             Method::Identity => PROBE.name,
             Method::Health { .. } => CHECK.name,
-            Method::Other { path } => path,
+            Method::Other { path } => for_ever(path),
         }
     }
 
     /// Whether who answers it is a CSI driver, and can be asked for its name.
     #[must_use]
     pub fn is_csi(&self) -> bool {
-        self.path().starts_with("/csi.")
+        match self {
+            Method::Identity => true,
+            Method::Health { .. } => false,
+            Method::Other { path } => path.starts_with("/csi."),
+        }
     }
 
     pub(super) fn ask(
@@ -82,8 +86,8 @@ impl Method {
                     .call(&CHECK, &request, socket, address, window)
                     .map(|reply| serving(&reply))
             }
-            Method::Other { path } => caller
-                .call(&without_fields(path), &(), socket, address, window)
+            Method::Other { .. } => caller
+                .call(&without_fields(self.path()), &(), socket, address, window)
                 .map(|()| Readiness::Ready),
         }
     }
@@ -106,6 +110,19 @@ fn serving(reply: &HealthCheckResponse) -> Readiness {
         SERVING => Readiness::Ready,
         status => Readiness::NotServing(status),
     }
+}
+
+/// grpcio takes no name of a method that may go. A process asks for one, and keeps
+/// it from its first probe on.
+fn for_ever(path: &str) -> &'static str {
+    static KEPT: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = kept.iter().find(|one| **one == path) {
+        return path;
+    }
+    let path = Box::leak(path.to_owned().into_boxed_str());
+    kept.push(path);
+    path
 }
 
 /// A method whose request has no field, which is no byte, and whose reply is
