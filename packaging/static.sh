@@ -11,9 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Debian 12's rustc-web. Its archive keeps one version at a time, so this is told
-# about and not insisted on.
-RUST_TRIED=1.96.0
+. packaging/versions.sh
 
 arch=${1:-}
 case $arch in

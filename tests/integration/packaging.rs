@@ -91,3 +91,30 @@ fn too_large_a_file_is_refused() {
     let output = checked(&["-static", "-s", &ballast.display().to_string()]);
     is_refused(&output, "bytes, more than 2936012");
 }
+
+#[test]
+fn versions_are_the_same_wherever_they_stand() {
+    let read = |file: &str| std::fs::read_to_string(file).unwrap();
+    let versions = read("packaging/versions.sh");
+    let version = |name: &str| {
+        let line = versions.lines().find_map(|line| line.strip_prefix(name));
+        let version = line.and_then(|rest| rest.strip_prefix('='));
+        version.unwrap_or_else(|| panic!("no {name}")).to_owned()
+    };
+    for (file, words) in [
+        (
+            "Cargo.toml",
+            format!("rust-version = \"{}\"", version("RUST_LEAST")),
+        ),
+        (
+            "packaging/requirements.txt",
+            format!("ziglang=={} ", version("ZIG")),
+        ),
+        (
+            "packaging/requirements.txt",
+            format!("cargo-zigbuild=={} ", version("CARGO_ZIGBUILD")),
+        ),
+    ] {
+        assert!(read(file).contains(&words), "{words:?} is not in {file}");
+    }
+}
