@@ -6,7 +6,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test hostile interop build static try-static image try-image try-deploy tools messages fmt clean programs
+.PHONY: help run test hostile interop fuzz build static try-static image try-image try-deploy tools messages fmt clean programs
 
 CARGO ?= cargo
 # What `make static` and `make try-static` are about; both where it is not given.
@@ -26,6 +26,7 @@ help:
 	@echo 'make test       check the format, lint, and run all tests'
 	@echo 'make hostile    the hostile and the faulty-driver suite at full size'
 	@echo 'make interop    the tests with drivers on grpc-go, grpcio, grpc-js and tonic'
+	@echo 'make fuzz       fuzz each target for TIME=60 seconds; TARGET=head takes one'
 	@echo 'make build      build target/release/livenessprobe, for this machine'
 	@echo 'make static     build dist/livenessprobe-linux-amd64 and -arm64, as shipped;'
 	@echo '                ARCH=arm64 builds one'
@@ -45,6 +46,11 @@ run: programs
 programs: tools
 	@echo '== building (the first time gRPC compiles for some minutes)'
 	$(CARGO) build --release --locked --bin livenessprobe --example csi_driver
+
+# In seconds, for each target.
+fuzz: TIME ?= 60
+fuzz: tools
+	@fuzz/run.sh "$(TIME)" $(TARGET)
 
 messages:
 	UPDATE_MESSAGES=1 $(CARGO) test --release --locked --test integration -- messages::

@@ -17,14 +17,14 @@
 
 mod client;
 mod door;
-mod head;
+pub mod head;
 mod limits;
 mod refusal;
 mod trip;
 mod under_way;
 
 pub use door::{Door, Entrance, Late};
-pub use limits::streams;
+pub use limits::{HEAD_BYTES, streams};
 pub use trip::ARRIVED_HEADER;
 pub use trip::BODY_BYTES;
 pub use under_way::UnderWay;

@@ -75,8 +75,9 @@ pub fn flush() {
     }
 }
 
-/// One line with its newline.
-fn line(format: Format, now: SystemTime, pid: u32, record: &Record<'_>) -> String {
+/// One line with its newline, as it is written to stderr at `now` by process `pid`.
+#[must_use]
+pub fn line(format: Format, now: SystemTime, pid: u32, record: &Record<'_>) -> String {
     let mut pairs = Pairs::default();
     // Collecting into a Vec cannot fail.
     let _ = record.key_values().visit(&mut pairs);

@@ -28,6 +28,7 @@ mod monitoring;
 mod once;
 mod packaging;
 mod periodic;
+mod properties;
 mod readme;
 mod services;
 mod several;

@@ -1,0 +1,7 @@
+//! Fuzzes what `tests/integration/properties/head.rs` says.
+#![no_main]
+
+#[path = "../../tests/integration/properties/head.rs"]
+mod property;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| property::check(bytes));

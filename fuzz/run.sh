@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Fuzzes each target, or those named, for so many seconds, and says how many inputs
+# were tried. Ends with the first finding.
+#
+#   fuzz/run.sh SECONDS [TARGET ...]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+seconds=$1
+shift
+cargo=${CARGO:-cargo}
+# A head is at most 8 KiB, and what comes behind it is to be seen, too.
+longest=16384
+
+. packaging/versions.sh
+"$cargo" fuzz --version >/dev/null 2>&1 || {
+  echo "error: cargo-fuzz is missing; install it: cargo install --locked cargo-fuzz@$CARGO_FUZZ" >&2
+  exit 1
+}
+# The sanitizers are nightly's; the same compiler has them where it is told to be one.
+toolchain=()
+if "$cargo" +nightly --version >/dev/null 2>&1; then
+  toolchain=(+nightly)
+else
+  export RUSTC_BOOTSTRAP=1
+fi
+
+if [ $# -gt 0 ]; then targets=("$@"); else mapfile -t targets < <("$cargo" fuzz list); fi
+echo "== building ${targets[*]} with coverage counters and AddressSanitizer"
+for target in "${targets[@]}"; do "$cargo" "${toolchain[@]}" fuzz build "$target"; done
+
+for target in "${targets[@]}"; do
+  echo "== $target, for $seconds s"
+  log=fuzz/target/$target.log
+  # What it finds on its way is kept apart from what is committed.
+  found=fuzz/target/corpus/$target
+  mkdir -p "$found"
+  "$cargo" "${toolchain[@]}" fuzz run "$target" "$found" "fuzz/corpus/$target" -- \
+    -max_total_time="$seconds" -max_len="$longest" -timeout=30 -print_final_stats=1 \
+    >"$log" 2>&1 || {
+    tail -40 "$log"
+    echo "error: $target has a finding, see above" >&2
+    exit 1
+  }
+  executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+  covered=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -1)
+  echo "$target: $executed executions, $covered edges, no finding"
+done

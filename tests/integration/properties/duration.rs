@@ -1,0 +1,87 @@
+//! A duration in Go's notation, held to a second opinion in floating point.
+
+use std::time::Duration;
+
+use csi_livenessprobe::duration::{format, parse, parse_positive};
+
+const UNITS: [(&str, f64); 8] = [
+    ("ns", 1.0),
+    ("us", 1e3),
+    ("\u{b5}s", 1e3),
+    ("\u{3bc}s", 1e3),
+    ("ms", 1e6),
+    ("s", 1e9),
+    ("m", 6e10),
+    ("h", 3.6e12),
+];
+
+/// Any bytes; what is no UTF-8 is read as the flags read it.
+pub fn check(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    match parse(&text) {
+        Ok((negative, length)) => {
+            assert_eq!(negative, text.starts_with('-'));
+            assert!(length.as_nanos() <= u128::from(u64::MAX / 2));
+            is_near(&text, length);
+            // Written down and read again, it is the same.
+            assert_eq!(parse(&format(length)), Ok((false, length)));
+            let positive = parse_positive(&text);
+            assert_eq!(positive.is_ok(), !negative && !length.is_zero());
+            adds_up(&text, length);
+        }
+        Err(error) => {
+            assert!(
+                error.contains("500ms") || error.contains("292 years"),
+                "{error}"
+            );
+            assert!(parse_positive(&text).is_err());
+        }
+    }
+}
+
+/// The sum of the parts, each as floating point sees it.
+fn is_near(text: &str, length: Duration) {
+    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if rest == "0" {
+        return;
+    }
+    let (mut sum, mut parts) = (0.0, 0.0);
+    while !rest.is_empty() {
+        let is_number = |c: char| c.is_ascii_digit() || c == '.';
+        let unit_at = rest.find(|c| !is_number(c)).expect("a unit");
+        let (number, after) = rest.split_at(unit_at);
+        let unit_end = after.find(is_number).unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit_end);
+        let scale = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .expect("a unit")
+            .1;
+        sum += number.parse::<f64>().expect("a number") * scale;
+        parts += 1.0;
+        rest = after;
+    }
+    let seconds = length.as_secs_f64();
+    // Each part is cut to a nanosecond, and a double has 53 bits.
+    let allowed = 1e-9 * (parts + 1.0) + seconds * 1e-12;
+    assert!(
+        (sum / 1e9 - seconds).abs() <= allowed,
+        "{text:?}: {length:?}"
+    );
+}
+
+/// One behind the other they are as long as both together.
+fn adds_up(text: &str, length: Duration) {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if unsigned == "0" {
+        return;
+    }
+    let twice = parse(&format!("{unsigned}{unsigned}"));
+    match length
+        .checked_mul(2)
+        .filter(|sum| sum.as_nanos() <= u128::from(u64::MAX / 2))
+    {
+        Some(sum) => assert_eq!(twice, Ok((false, sum))),
+        None => assert!(twice.is_err()),
+    }
+}

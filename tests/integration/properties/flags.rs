@@ -1,0 +1,115 @@
+//! A command line: whatever is in it, it is followed or refused in words.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+
+use csi_livenessprobe::exit::Exit;
+use csi_livenessprobe::flags::{Command, FlagError, MetricsAt, Options, parse};
+use csi_livenessprobe::health;
+use csi_livenessprobe::probe::Method;
+
+/// What a word begins with that is a variable, `\x01NAME=value`. No manifest has
+/// such a word, and a fuzzer finds it quickly.
+const VARIABLE: u8 = 1;
+
+const VARIABLES: [&str; 5] = [
+    "CSI_ENDPOINT",
+    "LIVENESS_PROBE_TIMEOUT",
+    "LIVENESS_PROBE_PATH",
+    "LIVENESS_PROBE_INTERVAL",
+    "LIVENESS_PROBE_RETRIES",
+];
+
+/// The words stand between NUL bytes, which none can have.
+pub fn check(bytes: &[u8]) {
+    let (variables, words): (Vec<&[u8]>, Vec<&[u8]>) = bytes
+        .split(|byte| *byte == 0)
+        .partition(|word| word.first() == Some(&VARIABLE));
+    let words: Vec<OsString> = words
+        .into_iter()
+        .map(|word| OsString::from_vec(word.to_vec()))
+        .collect();
+    let variable = |name: &str| {
+        variables.iter().find_map(|variable| {
+            let value = variable[1..].strip_prefix(name.as_bytes())?;
+            let value = value.strip_prefix(b"=")?;
+            Some(OsString::from_vec(value.to_vec()))
+        })
+    };
+
+    let outcome = parse(words.clone(), &variable);
+    assert_eq!(outcome, parse(words.clone(), &variable));
+    match &outcome {
+        Ok(Command::Serve(options)) => {
+            hold(options);
+            assert!(options.health.is_some() || options.periodic.is_some());
+        }
+        Ok(Command::Once(options)) => {
+            hold(options);
+            assert!(options.extra.is_empty() && options.periodic.is_none());
+        }
+        Ok(Command::Install(to)) => assert!(!to.as_os_str().is_empty()),
+        Ok(Command::Help | Command::Version) => {}
+        Err(error) => tells(error),
+    }
+
+    // Whoever asks for help gets it, whatever stands behind.
+    let mut with_help = words.clone();
+    with_help.insert(0, "--help".into());
+    assert_eq!(parse(with_help, &variable), Ok(Command::Help));
+    // The last of two wins, as in Go.
+    if matches!(outcome, Ok(Command::Serve(_))) && !words.iter().any(|word| word == "--") {
+        let mut louder = words;
+        louder.push("-v=7".into());
+        match parse(louder, &variable) {
+            Ok(Command::Serve(options)) => assert_eq!(options.verbosity, 7),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What holds for all options that are accepted.
+fn hold(options: &Options) {
+    assert!(!options.probe_timeout.is_zero());
+    assert!(options.verbosity <= 10);
+    assert!(options.metrics_path.starts_with('/'));
+    assert!(
+        options
+            .metrics_path
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic())
+    );
+    assert!(options.extra.len() <= 64);
+    for (place, extra) in options.extra.iter().enumerate() {
+        assert_eq!(health::check_name(&extra.name), Ok(()));
+        let others = &options.extra[..place];
+        assert!(others.iter().all(|other| other.name != extra.name));
+    }
+    if let Method::Other { path } = &options.method {
+        assert!(path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()));
+    }
+    if let Some(periodic) = &options.periodic {
+        assert!(!periodic.interval.is_zero() && periodic.retries > 0);
+        assert!(options.extra.is_empty());
+    }
+    if let Some(file) = options
+        .periodic
+        .as_ref()
+        .and_then(|periodic| periodic.health_file.as_ref())
+    {
+        assert!(!file.as_os_str().as_bytes().ends_with(b"/"));
+    }
+    if options.metrics == MetricsAt::WithHealth {
+        assert!(options.health.is_some());
+    }
+}
+
+/// A refusal names the flag or variable, and is no more than a person reads.
+fn tells(error: &FlagError) {
+    assert!(
+        matches!(error.exit, Exit::BadFlags | Exit::CannotRun),
+        "{error:?}"
+    );
+    let names_one = VARIABLES.iter().any(|name| error.message.contains(name));
+    assert!(names_one || error.message.contains("--"), "{error:?}");
+}

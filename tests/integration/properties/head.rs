@@ -1,0 +1,51 @@
+//! A request's head: one verdict, which no later byte changes and which lets
+//! nothing of a client's through but a target of visible ASCII.
+
+use csi_livenessprobe::admission::HEAD_BYTES;
+use csi_livenessprobe::admission::head::{Head, read};
+use csi_livenessprobe::health::{Paths, Route};
+
+/// Any bytes.
+pub fn check(bytes: &[u8]) {
+    let verdict = read(bytes);
+    match &verdict {
+        Head::Partial => assert!(bytes.len() < HEAD_BYTES),
+        Head::Refused(refusal) => {
+            assert!((400..600).contains(&refusal.status) && !refusal.why.is_empty());
+        }
+        Head::Complete(request) => {
+            assert!(request.target.bytes().all(|byte| byte.is_ascii_graphic()));
+            assert!(request.method.bytes().all(|byte| byte.is_ascii_graphic()));
+            assert_eq!(request.is_head, request.method == "HEAD");
+            passes_on_our_words(&request.target);
+        }
+    }
+    is_final(bytes, &verdict);
+}
+
+/// The bytes come in pieces. Whatever was said of a beginning stays.
+fn is_final(bytes: &[u8], verdict: &Head) {
+    let line_ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    for end in line_ends.map(|(at, _)| at + 1) {
+        match (read(&bytes[..end]), verdict) {
+            (Head::Partial, _) => {}
+            (Head::Refused(early), late) => assert_eq!(Head::Refused(early), *late),
+            (Head::Complete(early), Head::Complete(late)) => {
+                assert_eq!((&early.target, &early.method), (&late.target, &late.method));
+                assert!(late.has_more || end == bytes.len());
+            }
+            (Head::Complete(early), late) => panic!("{early:?}, then {late:?}"),
+        }
+    }
+}
+
+/// What goes further is one of our own targets, whatever the client's was.
+fn passes_on_our_words(target: &str) {
+    let paths = Paths {
+        health: true,
+        extra: vec!["nfs".to_owned()],
+        metrics: Some("/metrics".to_owned()),
+    };
+    let route = paths.route(target);
+    assert_eq!(Route::of_target(&route.target()), route);
+}

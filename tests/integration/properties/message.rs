@@ -1,0 +1,20 @@
+//! A driver's reply: any bytes are a message or an error, and a message that is
+//! written and read again is the same.
+
+use csi_livenessprobe::grpc_health::HealthCheckResponse;
+use csi_livenessprobe::identity::{GetPluginInfoResponse, ProbeResponse};
+use protobuf::Message;
+
+/// Any bytes.
+pub fn check(bytes: &[u8]) {
+    is_read::<ProbeResponse>(bytes);
+    is_read::<GetPluginInfoResponse>(bytes);
+    is_read::<HealthCheckResponse>(bytes);
+}
+
+fn is_read<Reply: Message + PartialEq>(bytes: &[u8]) {
+    if let Ok(reply) = Reply::parse_from_bytes(bytes) {
+        let written = reply.write_to_bytes().expect("a message");
+        assert!(Reply::parse_from_bytes(&written).is_ok_and(|again| again == reply));
+    }
+}

@@ -1,0 +1,139 @@
+//! Strangers' text on its way to a log line or an answer: it stays one line, cannot
+//! drive a terminal, is no longer than it may be, and can be read back.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use csi_livenessprobe::health::{self, Question, Whom};
+use csi_livenessprobe::logging::{self, Format};
+use csi_livenessprobe::probe::{CallError, Code, ProbeError};
+use csi_livenessprobe::text::{TEXT_MAX, capped, json, one_line, quoted};
+use log::kv::Value;
+use log::{Level, Record};
+
+/// What a cut adds to a text.
+const CUT: usize = "... (18446744073709551615 bytes more)".len();
+
+/// The first four bytes are a status code; what is no UTF-8 in the others is
+/// replaced, as C-core's messages and a driver's are.
+pub fn check(bytes: &[u8]) {
+    let (code, rest) = bytes.split_at(bytes.len().min(4));
+    let text = String::from_utf8_lossy(rest);
+    escapes(&text);
+    cuts(&text);
+    logs(&text);
+    answers(code, &text);
+}
+
+fn escapes(text: &str) {
+    let line = one_line(text);
+    is_plain(&line);
+    assert_eq!(one_line(&line), line);
+    is_plain(&quoted(text));
+    assert_eq!(unquoted(&quoted(text)), text);
+    is_plain(&json(text));
+    assert_eq!(
+        serde_json::from_str::<String>(&json(text)).expect("JSON"),
+        text
+    );
+}
+
+fn cuts(text: &str) {
+    let cut = capped(text);
+    assert!(cut.len() <= TEXT_MAX + CUT);
+    if text.len() <= TEXT_MAX {
+        assert_eq!(cut, text);
+    } else {
+        let (kept, more) = cut.rsplit_once("... (").expect("what was cut");
+        assert!(text.starts_with(kept) && kept.len() + 4 > TEXT_MAX);
+        assert_eq!(more, format!("{} bytes more)", text.len() - kept.len()));
+    }
+}
+
+fn logs(text: &str) {
+    let pairs = [("driver", Value::from(text)), ("err", Value::from(text))];
+    let now = UNIX_EPOCH + Duration::from_hours(500_000);
+    let line = |format| {
+        let message = format_args!("{text}");
+        let record = Record::builder()
+            .args(message)
+            .level(Level::Error)
+            .file(Some("src/main.rs"))
+            .line(Some(1))
+            .key_values(&pairs)
+            .build();
+        logging::line(format, now, 1, &record)
+    };
+    let shown = capped(text);
+
+    let written = line(Format::Text);
+    let body = written.strip_suffix('\n').expect("a whole line");
+    is_plain(body);
+    let (_, body) = body.split_once("] ").expect("klog's header");
+    let quoted = quoted(&shown);
+    assert_eq!(body, format!("{quoted} err={quoted} driver={quoted}"));
+
+    let written = line(Format::Json);
+    is_plain(written.strip_suffix('\n').expect("a whole line"));
+    let object: serde_json::Value = serde_json::from_str(&written).expect("JSON");
+    for key in ["msg", "err", "driver"] {
+        assert_eq!(object[key], shown, "{key}");
+    }
+}
+
+/// A driver's words in the body of a 500.
+fn answers(code: &[u8], text: &str) {
+    let code = code.try_into().map_or(2, i32::from_le_bytes);
+    let question = Question {
+        of: Whom::First,
+        initialising_is_healthy: true,
+        verbose: false,
+    };
+    let outcome = Err(ProbeError::Call(CallError::new(Code(code), text)));
+    let (status, body) = health::answer(question, &outcome);
+    assert_eq!(status, 500);
+    is_plain(&body);
+    assert!(body.starts_with("rpc error: code = ") && body.contains(" desc = "));
+    // A byte becomes four characters at most, and a character of two bytes six.
+    assert!(body.len() < 4 * (TEXT_MAX + CUT) + 64);
+}
+
+/// No control character, and none that hides or turns what stands around it.
+fn is_plain(text: &str) {
+    let harmful = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200b}'..='\u{200f}' | '\u{feff}')
+    };
+    assert!(!text.contains(harmful), "{text:?}");
+}
+
+/// Go's strconv.Unquote, as far as our own quoting goes.
+fn unquoted(quoted: &str) -> String {
+    let inner = quoted
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    let mut chars = inner.expect("quotes").chars();
+    let mut text = String::new();
+    while let Some(c) = chars.next() {
+        let c = match c {
+            '"' => panic!("an open quote in {quoted}"),
+            '\\' => match chars.next().expect("an escape") {
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                'x' => hexadecimal(&mut chars, 2),
+                'u' => hexadecimal(&mut chars, 4),
+                'U' => hexadecimal(&mut chars, 8),
+                c => c,
+            },
+            c => c,
+        };
+        text.push(c);
+    }
+    text
+}
+
+fn hexadecimal(chars: &mut std::str::Chars<'_>, count: usize) -> char {
+    let digits: String = chars.take(count).collect();
+    let code = u32::from_str_radix(&digits, 16).expect("hexadecimal digits");
+    char::from_u32(code).expect("a character")
+}
