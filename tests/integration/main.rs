@@ -30,6 +30,7 @@ mod packaging;
 mod periodic;
 mod properties;
 mod readme;
+mod security;
 mod services;
 mod several;
 mod sharing;
