@@ -10,6 +10,7 @@ mod flight;
 mod method;
 mod outcome;
 mod parts;
+mod ration;
 mod window;
 
 pub use call::{Caller, log_through_us};

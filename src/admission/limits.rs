@@ -94,9 +94,10 @@ pub const ACCEPT_BATCH: usize = 32;
 /// How long nothing is accepted when descriptors or memory have run out.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Descriptors kept free for probing a driver: a connection and gRPC's epoll and
-/// eventfd, twice, for the driver's name is asked for at the same time.
-const DESCRIPTORS_FOR_PROBES: usize = 10;
+/// Descriptors kept free for probing a driver: a connection, the pair that stands for
+/// it, the bell's pair, and gRPC's epoll and eventfd, twice, for the driver's name is
+/// asked for at the same time.
+const DESCRIPTORS_FOR_PROBES: usize = 14;
 
 /// The bounds that depend on RLIMIT_NOFILE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,17 +1,19 @@
 //! The gRPC call itself, over a socket that is already connected. The owner of
 //! the package grpcio, with `identity`.
 
+use std::io;
 use std::os::fd::{IntoRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
 use grpcio::{
     CallOption, Channel, ChannelBuilder, Client, CompressionAlgorithms, EnvBuilder, Environment,
-    Error, Method, ResourceQuota,
+    Error, Method, RpcStatus, RpcStatusCode,
 };
 
 use super::Window;
 use super::outcome::{CallError, Code};
+use super::ration::{RATION, Ration};
 use crate::address::CsiAddress;
 use crate::duration;
 use crate::panics;
@@ -20,16 +22,6 @@ use crate::panics;
 /// GetPluginInfo's a name, a version and the vendor's manifest, and gRPC's own
 /// default would let a driver make us hold 4 MiB.
 const MESSAGE_MAX: i32 = 16 * 1024;
-
-/// What gRPC may hold of a connection, in bytes, before it gives up the call. It
-/// looks at `MESSAGE_MAX` when all of a message is there, and flow control lets it
-/// come however long it says it is: without this a reply of 200 MB made this
-/// process 200 MB large before it was refused. A call that is as it should be
-/// takes some 50 KiB.
-const HELD_MAX: usize = 1024 * 1024;
-
-/// What C-core says when it gives up a call because of `HELD_MAX`.
-const CORE_FULL: &str = "Buffers full";
 
 /// Has C-core log through the `log` package, what is errors at the least, and all
 /// of it where `everything` is wanted: three lines and more for each probe.
@@ -86,17 +78,28 @@ impl Caller {
         window: Window,
     ) -> Result<Reply, CallError> {
         let timeout = window.answer_by().saturating_duration_since(Instant::now());
-        // Kept until the call has ended: C-core's channels do not, and a quota that
-        // nobody keeps is counted but never acted upon.
-        let quota = ResourceQuota::new(None).resize_memory(HELD_MAX);
+        let failed =
+            |error: io::Error| RpcStatus::with_message(RpcStatusCode::INTERNAL, error.to_string());
+        let (mut ration, theirs) = Ration::new(socket)
+            .map_err(|error| CallError::new(Code::INTERNAL, &error.to_string()))?;
         // grpcio panics on a reply of status OK without a message.
         let result = panics::caught(|| {
-            let client = Client::new(self.channel(socket, address, quota.clone()));
+            let client = Client::new(self.channel(theirs, address));
             let options = CallOption::default().timeout(timeout);
-            client.unary_call(method, request, options)
+            let reply = client.unary_call_async(method, request, options)?;
+            ration
+                .serve(reply)
+                .unwrap_or_else(|error| Err(Error::RpcFailure(failed(error))))
         });
         match result {
             Ok(Ok(reply)) => Ok(reply),
+            _ if ration.is_used_up() => Err(CallError::new(
+                Code::RESOURCE_EXHAUSTED,
+                &format!(
+                    "the driver's reply to {} is far too large: more than {RATION} bytes",
+                    method.name
+                ),
+            )),
             // Whoever says first that the time is over: gRPC here, or a server that
             // keeps the deadline by itself, in words of its own.
             Ok(Err(Error::RpcFailure(_))) if Instant::now() >= window.answer_by() => {
@@ -104,14 +107,6 @@ impl Caller {
             }
             Ok(Err(Error::RpcFailure(status))) => {
                 let code = Code(status.code().into());
-                if code == Code::RESOURCE_EXHAUSTED && status.message() == CORE_FULL {
-                    // Its words, too: a driver may relay them from somewhere else.
-                    let message = format!(
-                        "{CORE_FULL}: the driver's reply to {} is far too large",
-                        method.name
-                    );
-                    return Err(CallError::new(code, &message));
-                }
                 Err(CallError::new(code, status.message()))
             }
             Ok(Err(Error::Codec(error))) => Err(CallError::new(
@@ -136,12 +131,15 @@ impl Caller {
         unsafe_code,
         reason = "see SAFETY; the other way is a resolver, see probe.rs"
     )]
-    fn channel(&self, socket: OwnedFd, address: &CsiAddress, quota: ResourceQuota) -> Channel {
+    fn channel(&self, socket: OwnedFd, address: &CsiAddress) -> Channel {
         let builder = ChannelBuilder::new(Arc::clone(&self.environment))
             .default_authority(address.authority())
             .max_receive_message_len(MESSAGE_MAX)
-            .set_resource_quota(quota)
             .default_compression_algorithm(CompressionAlgorithms::GRPC_COMPRESS_NONE)
+            // An inflated message is looked at only when all of it is there: 16 KiB
+            // become 16 MB. Nothing but identity is offered, and nothing is inflated.
+            .raw_cfg_int(c"grpc.per_message_decompression".to_owned(), 0)
+            .raw_cfg_int(c"grpc.compression_enabled_algorithms_bitset".to_owned(), 1)
             .enable_retry(false)
             // The driver is on this node; what http_proxy says is about elsewhere.
             .enable_http_proxy(false);
