@@ -6,7 +6,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test hostile interop fuzz build static try-static image try-image try-deploy tools messages fmt clean programs
+.PHONY: help run test hostile interop fuzz build static try-static image try-image try-deploy tools deny messages fmt clean programs
 
 CARGO ?= cargo
 # What `make static` and `make try-static` are about; both where it is not given.
@@ -27,6 +27,7 @@ help:
 	@echo 'make hostile    the hostile and the faulty-driver suite at full size'
 	@echo 'make interop    the tests with drivers on grpc-go, grpcio, grpc-js and tonic'
 	@echo 'make fuzz       fuzz each target for TIME=60 seconds; TARGET=head takes one'
+	@echo 'make deny       hold the packages to deny.toml: licences, bans, sources, advisories'
 	@echo 'make build      build target/release/livenessprobe, for this machine'
 	@echo 'make static     build dist/livenessprobe-linux-amd64 and -arm64, as shipped;'
 	@echo '                ARCH=arm64 builds one'
@@ -51,6 +52,9 @@ programs: tools
 fuzz: TIME ?= 60
 fuzz: tools
 	@fuzz/run.sh "$(TIME)" $(TARGET)
+
+deny: tools
+	@packaging/deny.sh
 
 messages:
 	UPDATE_MESSAGES=1 $(CARGO) test --release --locked --test integration -- messages::
