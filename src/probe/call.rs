@@ -4,11 +4,11 @@
 use std::io;
 use std::os::fd::{IntoRawFd as _, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use grpcio::{
-    CallOption, Channel, ChannelBuilder, Client, CompressionAlgorithms, EnvBuilder, Environment,
-    Error, Method, RpcStatus, RpcStatusCode,
+    CallOption, Channel, ChannelBuilder, Client, ClientUnaryReceiver, CompressionAlgorithms,
+    EnvBuilder, Environment, Error, Method, RpcStatus, RpcStatusCode,
 };
 
 use super::Window;
@@ -22,6 +22,12 @@ use crate::panics;
 /// GetPluginInfo's a name, a version and the vendor's manifest, and gRPC's own
 /// default would let a driver make us hold 4 MiB.
 const MESSAGE_MAX: i32 = 16 * 1024;
+
+/// How long after its deadline a call is cancelled that gRPC has not ended by then, and
+/// before those who wait for it give up. gRPC's timers sleep until a moment of the wall
+/// clock, and where that is set back meanwhile they oversleep by as much; cancelling
+/// needs no timer.
+const CANCEL_AFTER: Duration = Duration::from_millis(20);
 
 /// Has C-core log through the `log` package, what is errors at the least, and all
 /// of it where `everything` is wanted: three lines and more for each probe.
@@ -87,8 +93,9 @@ impl Caller {
             let client = Client::new(self.channel(theirs, address));
             let options = CallOption::default().timeout(timeout);
             let reply = client.unary_call_async(method, request, options)?;
+            let overdue = window.answer_by() + CANCEL_AFTER;
             ration
-                .serve(reply)
+                .serve(reply, overdue, ClientUnaryReceiver::cancel)
                 .unwrap_or_else(|error| Err(Error::RpcFailure(failed(error))))
         });
         match result {

@@ -13,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Instant;
 
 use crate::poll::{Interest, Round};
 
@@ -73,12 +74,19 @@ impl Ration {
         self.left == 0
     }
 
-    /// Copies until `reply` is there, which ends at its deadline.
+    /// Copies until `reply` is there. If it is not by `overdue`, `cancel` is to bring
+    /// it about.
     ///
     /// # Errors
     ///
     /// When a bell cannot be had, or poll(2) fails.
-    pub fn serve<F: Future + Unpin>(&mut self, mut reply: F) -> io::Result<F::Output> {
+    pub fn serve<F: Future + Unpin>(
+        &mut self,
+        mut reply: F,
+        overdue: Instant,
+        cancel: impl FnOnce(&mut F),
+    ) -> io::Result<F::Output> {
+        let mut cancel = Some(cancel);
         let (bell, ringing) = UnixStream::pair()?;
         for end in [&bell, &ringing] {
             end.set_nonblocking(true)?;
@@ -90,6 +98,11 @@ impl Ration {
         loop {
             if let Poll::Ready(reply) = Pin::new(&mut reply).poll(&mut context) {
                 return Ok(reply);
+            }
+            let left = overdue.saturating_duration_since(Instant::now());
+            if let Some(cancel) = cancel.take_if(|_| left.is_zero()) {
+                cancel(&mut reply);
+                continue;
             }
             round.clear();
             round.add(bell.as_fd(), Interest::Read);
@@ -103,7 +116,9 @@ impl Ration {
                     round.add(from.as_fd(), Interest::Read);
                 }
             }
-            round.wait(None)?;
+            // Without a deadline once it is cancelled: if that does not end it nothing
+            // will, and the watchdog knows.
+            round.wait(cancel.as_ref().map(|_| left))?;
             let _ = (&bell).read(&mut [0; 64]);
             let taken = inwards.copy(&self.driver, &self.ours, self.left);
             self.left -= taken;
