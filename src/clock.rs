@@ -22,6 +22,8 @@ pub struct Utc {
     pub second: u64,
     /// Microsecond.
     pub microsecond: u32,
+    /// Day of the week, as HTTP writes it.
+    pub weekday: &'static str,
 }
 
 impl From<SystemTime> for Utc {
@@ -29,8 +31,10 @@ impl From<SystemTime> for Utc {
     fn from(time: SystemTime) -> Utc {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let seconds = since.as_secs();
-        let (year, month, day) = civil(seconds / 86_400);
+        let days = seconds / SECONDS_PER_DAY;
+        let (year, month, day) = civil(days);
         Utc {
+            weekday: usize::try_from(days % 7).map_or("", |day| DAYS[day]),
             year,
             month,
             day,
@@ -57,7 +61,25 @@ impl Utc {
             self.microsecond / 1000
         )
     }
+
+    /// As HTTP's `Date` has it (RFC 9110, section 5.6.7): `Fri, 20 Nov 2026 09:12:12 GMT`.
+    #[must_use]
+    pub fn http(&self) -> String {
+        let month = usize::try_from(self.month - 1).map_or("", |month| MONTHS[month]);
+        format!(
+            "{}, {:02} {month} {:04} {:02}:{:02}:{:02} GMT",
+            self.weekday, self.day, self.year, self.hour, self.minute, self.second
+        )
+    }
 }
+
+const SECONDS_PER_DAY: u64 = 86_400;
+
+/// 1970-01-01 was a Thursday.
+const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 /// Days since 1970-01-01 to year, month and day: Howard Hinnant's
 /// `civil_from_days` (<https://howardhinnant.github.io/date_algorithms.html>),
@@ -101,6 +123,16 @@ mod tests {
         ] {
             let time = UNIX_EPOCH + Duration::from_secs(seconds);
             assert_eq!(Utc::from(time).rfc3339(), text);
+        }
+        // date -u -R -d @SECONDS
+        for (seconds, text) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (1_795_165_932, "Fri, 20 Nov 2026 09:12:12 GMT"),
+            (253_402_300_800, "Sat, 01 Jan 10000 00:00:00 GMT"),
+        ] {
+            let time = UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(Utc::from(time).http(), text);
         }
         let before = UNIX_EPOCH - Duration::from_secs(1);
         assert_eq!(Utc::from(before).rfc3339(), "1970-01-01T00:00:00.000Z");

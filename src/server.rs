@@ -8,11 +8,12 @@ use std::io;
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tiny_http::{Header, Request, Response};
 
 use crate::admission::ARRIVED_HEADER;
+use crate::clock::Utc;
 use crate::health::Route;
 use crate::panics;
 
@@ -135,9 +136,12 @@ fn answer(request: Request, origin: Instant, respond: &Respond) {
         .with_status_code(reply.status)
         // Never chunked: the length is known.
         .with_chunked_threshold(usize::MAX);
+    let date = Utc::from(SystemTime::now()).http();
     for (name, value) in [
         ("Content-Type", reply.content_type),
         ("Server", "csi-livenessprobe"),
+        // tiny_http's own panics before 1970 and after 9999.
+        ("Date", &date),
     ] {
         if let Ok(header) = Header::from_bytes(name, value) {
             response.add_header(header);
