@@ -101,7 +101,7 @@ impl Driver {
             driver: self.name.get().to_owned(),
             address: self.address.clone(),
             took: answer.took,
-            last_success: answer.last_success,
+            last_success: answer.last_success.map(|at| at.elapsed()),
             now: SystemTime::now(),
         }
     }

@@ -238,9 +238,10 @@ pub struct Details {
     pub address: String,
     /// How long the probe took, or has taken when it did not end in time.
     pub took: Duration,
-    /// When a probe last found the driver ready.
-    pub last_success: Option<SystemTime>,
-    /// Now.
+    /// How long ago a probe last found the driver ready. Not when: the wall clock may
+    /// have been set since.
+    pub last_success: Option<Duration>,
+    /// Now, by the wall clock.
     pub now: SystemTime,
 }
 
@@ -262,8 +263,8 @@ pub fn answer(question: Question, outcome: &Outcome) -> (u16, String) {
 #[must_use]
 pub fn verbose(plain: &str, path: Option<&str>, details: &Details) -> String {
     let last_success = match details.last_success {
-        Some(time) => {
-            let age = details.now.duration_since(time).unwrap_or_default();
+        Some(age) => {
+            let time = details.now.checked_sub(age).unwrap_or(details.now);
             format!(
                 "{} ({} ago)",
                 Utc::from(time).rfc3339(),
@@ -459,7 +460,7 @@ mod tests {
             driver: "hostpath.csi.k8s.io".to_owned(),
             address: "/csi/csi.sock".to_owned(),
             took: Duration::from_nanos(1_234_567),
-            last_success: Some(now - Duration::from_millis(61_500)),
+            last_success: Some(Duration::from_millis(61_500)),
             now,
         };
         assert_eq!(
@@ -472,9 +473,9 @@ mod tests {
         );
         details.last_success = None;
         assert!(verbose("ok", None, &details).contains("last success: never since"));
-        // A clock that was set back is no reason to fail.
-        details.last_success = Some(now + Duration::from_secs(5));
-        assert!(verbose("ok", None, &details).contains("(0s ago)"));
+        // By a clock that was set back since, it was before its beginning.
+        details.last_success = Some(Duration::from_hours(876_000));
+        assert!(verbose("ok", None, &details).contains("1970-01-01T00:00:00.000Z (876000h"));
     }
 
     #[test]

@@ -196,6 +196,13 @@ impl Site {
         let site = Arc::clone(self);
         let ask = move || {
             let window = Window::new(Instant::now(), site.probe_timeout);
+            let outcome = site.drivers[0].flights.ask(window).outcome;
+            // A failure is told for a whole interval, and with --retries=1 it is the
+            // end: not one that says no more than that this process was stopped.
+            if outcome.is_ok() || !window.is_long_over(Instant::now()) {
+                return outcome;
+            }
+            let window = Window::new(Instant::now(), site.probe_timeout);
             site.drivers[0].flights.ask(window).outcome
         };
         Monitor::start(periodic, file, ask, |end| match end {

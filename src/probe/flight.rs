@@ -13,7 +13,7 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::call::no_answer;
 use super::{
@@ -70,7 +70,7 @@ pub struct Answer {
     /// How long that probe took, or has taken so far.
     pub took: Duration,
     /// When a probe last found the driver ready.
-    pub last_success: Option<SystemTime>,
+    pub last_success: Option<Instant>,
 }
 
 /// How much somebody wants to know who does not wait.
@@ -124,7 +124,6 @@ struct State {
     /// The last flight that found the driver ready: when it ended, and how long
     /// it took. An answer for all who came before that, whatever has ended since.
     last_ready: Option<(Instant, Duration)>,
-    last_success: Option<SystemTime>,
     /// The flight that a waiter found overdue.
     overdue: Option<u64>,
 }
@@ -195,15 +194,16 @@ impl Flights {
         self.shared.wait(ticket)
     }
 
-    /// What the last probe came to, if it ended within this time.
+    /// What the last probe came to, if it ended within this time and says something
+    /// of the driver.
     #[must_use]
     pub fn latest(&self, within: Duration) -> Option<Answer> {
         let state = self.shared.lock();
         let landed = state.last.as_ref()?;
-        (landed.ended_at.elapsed() <= within).then(|| Answer {
+        (landed.ended_at.elapsed() <= within && landed.is_telling()).then(|| Answer {
             outcome: landed.report.outcome.clone(),
             took: landed.report.took,
-            last_success: state.last_success,
+            last_success: state.last_success(),
         })
     }
 
@@ -287,7 +287,7 @@ impl Shared {
         Answer {
             outcome: Err(self.error_so_far(state, window)),
             took: since.map_or(window.timeout(), |since| since.elapsed()),
-            last_success: state.last_success,
+            last_success: state.last_success(),
         }
     }
 
@@ -379,7 +379,6 @@ impl Shared {
         let mut state = self.lock();
         let number = state.begun;
         if report.outcome == Ok(Readiness::Ready) {
-            state.last_success = Some(SystemTime::now());
             state.last_ready = Some((ended_at, report.took));
             // It is the answer of all who wait, but of who came after its end.
             state.wanted = state.wanted.filter(|window| window.arrived() > ended_at);
@@ -452,6 +451,10 @@ impl Shared {
 }
 
 impl State {
+    fn last_success(&self) -> Option<Instant> {
+        self.last_ready.map(|(ended, _)| ended)
+    }
+
     /// Why there is no connection yet, if an attempt has failed.
     fn known_cause(&self) -> Option<&ConnectError> {
         match &self.flying.as_ref()?.phase {
@@ -469,7 +472,7 @@ impl State {
             (landed.number >= fresh && landed.window >= window).then(|| Answer {
                 outcome: landed.report.outcome.clone(),
                 took: landed.report.took,
-                last_success: self.last_success,
+                last_success: self.last_success(),
             })
         })
     }
@@ -480,8 +483,16 @@ impl State {
         (ended >= window.arrived()).then_some(Answer {
             outcome: Ok(Readiness::Ready),
             took,
-            last_success: self.last_success,
+            last_success: self.last_success(),
         })
+    }
+}
+
+impl Landed {
+    /// Whether it says anything of the driver: not if this process was stopped until
+    /// its time was over.
+    fn is_telling(&self) -> bool {
+        self.report.outcome.is_ok() || !self.window.is_long_over(self.ended_at)
     }
 }
 

@@ -12,6 +12,9 @@ const CONNECT_MARGIN: Duration = Duration::from_millis(100);
 /// is for a machine that is busy.
 const GRACE: Duration = Duration::from_millis(50);
 
+/// How long after its deadline nobody is still on time, however busy the machine is.
+const STOPPED: Duration = Duration::from_secs(1);
+
 /// A hundred years: beyond every use, and within what a clock can add.
 const LONGEST: Duration = Duration::from_hours(876_600);
 
@@ -67,6 +70,13 @@ impl Window {
         ]
     }
 
+    /// Whether its end was so long ago by then that the process must have been
+    /// stopped or starved meanwhile: that nothing was found says nothing of the driver.
+    #[must_use]
+    pub fn is_long_over(&self, at: Instant) -> bool {
+        at > self.answer_by + STOPPED
+    }
+
     /// The whole of it, from arrival to deadline.
     #[must_use]
     pub fn timeout(&self) -> Duration {
@@ -101,6 +111,16 @@ mod tests {
         assert!(window.wait_for_call() < window.overdue()[1]);
         let short = Window::new(now, Duration::from_millis(100));
         assert_eq!(short.connect_by() - now, Duration::from_millis(75));
+    }
+
+    #[test]
+    fn what_is_a_little_late_is_not_long_over() {
+        let now = Instant::now();
+        let window = Window::new(now, Duration::from_secs(3));
+        for (after, is_long_over) in [(0, false), (3_500, false), (4_001, true)] {
+            let at = now + Duration::from_millis(after);
+            assert_eq!(window.is_long_over(at), is_long_over, "{after}");
+        }
     }
 
     #[test]
