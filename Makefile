@@ -6,7 +6,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test hostile interop fuzz build static try-static image try-image try-deploy tools deny messages fmt clean programs
+.PHONY: help run test hostile chaos interop fuzz build static try-static image try-image try-deploy tools deny messages fmt clean programs
 
 CARGO ?= cargo
 # What `make static` and `make try-static` are about; both where it is not given.
@@ -25,6 +25,7 @@ help:
 	@echo 'make run        build, start an example driver and the sidecar, show its answers'
 	@echo 'make test       check the format, lint, and run all tests'
 	@echo 'make hostile    the hostile and the faulty-driver suite at full size'
+	@echo 'make chaos      stopped processes, clocks that are set, starvation, full disks'
 	@echo 'make interop    the tests with drivers on grpc-go, grpcio, grpc-js and tonic'
 	@echo 'make fuzz       fuzz each target for TIME=60 seconds; TARGET=head takes one'
 	@echo 'make deny       hold the packages to deny.toml: licences, bans, sources, advisories'
@@ -75,7 +76,8 @@ test: programs
 	@echo '== documentation'
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --release --locked --no-deps --document-private-items
 	@echo '== tests'
-	$(CARGO) test --release --locked --all-targets -- --skip hostile:: --skip faulty_driver::
+	$(CARGO) test --release --locked --all-targets -- \
+	  --skip hostile:: --skip faulty_driver:: --skip chaos::
 	@echo '== hostile clients and faulty drivers, one after the other'
 	$(CARGO) test --release --locked --test integration -- \
 	  hostile:: faulty_driver:: --test-threads=1
@@ -83,6 +85,10 @@ test: programs
 hostile: programs
 	HOSTILE_FULL=1 $(CARGO) test --release --locked --test integration -- \
 	  hostile:: faulty_driver:: --test-threads=1 --show-output
+
+chaos: programs
+	@packaging/tools.sh chaos
+	$(CARGO) test --release --locked --test integration -- chaos:: --test-threads=1
 
 interop: programs
 	@tests/interop/run.sh

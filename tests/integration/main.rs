@@ -12,6 +12,7 @@ mod support;
 
 mod addresses;
 mod bad_values;
+mod chaos;
 mod command_line;
 mod deploy;
 mod faults;

@@ -1,5 +1,6 @@
 //! What the tests stand on: the sidecar, drivers real and fake, an HTTP client.
 
+pub mod cgroup;
 pub mod driver;
 pub mod h2;
 pub mod http;
@@ -78,14 +79,16 @@ pub fn in_namespaces(options: &[&str]) -> Option<Command> {
         .output()
         .is_ok_and(|output| output.status.success());
     if !allowed {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "no namespaces in CI: {arguments:?}"
-        );
-        eprintln!("skipped: this machine allows no namespaces");
+        skipped(&format!("no namespaces to be had: {arguments:?}"));
         return None;
     }
     let mut command = Command::new("unshare");
     command.args(arguments);
     Some(command)
+}
+
+/// Says that a test cannot run here, for this reason; in CI it has to.
+pub fn skipped(why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "in CI, {why}");
+    eprintln!("skipped: {why}");
 }
