@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{IntoRawFd as _, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use grpcio::{
     CallOption, Channel, ChannelBuilder, Client, ClientUnaryReceiver, CompressionAlgorithms,
@@ -13,6 +13,7 @@ use grpcio::{
 
 use super::Window;
 use super::outcome::{CallError, Code};
+use super::parts;
 use super::ration::{RATION, Ration};
 use crate::address::CsiAddress;
 use crate::duration;
@@ -22,12 +23,6 @@ use crate::panics;
 /// GetPluginInfo's a name, a version and the vendor's manifest, and gRPC's own
 /// default would let a driver make us hold 4 MiB.
 const MESSAGE_MAX: i32 = 16 * 1024;
-
-/// How long after its deadline a call is cancelled that gRPC has not ended by then, and
-/// before those who wait for it give up. gRPC's timers sleep until a moment of the wall
-/// clock, and where that is set back meanwhile they oversleep by as much; cancelling
-/// needs no timer.
-const CANCEL_AFTER: Duration = Duration::from_millis(20);
 
 /// Has C-core log through the `log` package, what is errors at the least, and all
 /// of it where `everything` is wanted: three lines and more for each probe.
@@ -60,6 +55,7 @@ impl Caller {
         // One queue: grpcio's default is one, with a thread, per core.
         panics::caught(|| EnvBuilder::new().cq_count(1).name_prefix("grpc").build())
             .map(|environment| {
+                parts::without_executors();
                 let environment = Arc::new(environment);
                 Caller {
                     _standing: Channel::lame(Arc::clone(&environment), "standing"),
@@ -93,9 +89,9 @@ impl Caller {
             let client = Client::new(self.channel(theirs, address));
             let options = CallOption::default().timeout(timeout);
             let reply = client.unary_call_async(method, request, options)?;
-            let overdue = window.answer_by() + CANCEL_AFTER;
+            // gRPC tells the driver of the deadline, and this keeps it (parts.rs).
             ration
-                .serve(reply, overdue, ClientUnaryReceiver::cancel)
+                .serve(reply, window.answer_by(), ClientUnaryReceiver::cancel)
                 .unwrap_or_else(|error| Err(Error::RpcFailure(failed(error))))
         });
         match result {

@@ -9,6 +9,11 @@
 //! in another version does not link; should this function no longer be the one,
 //! the binary grows, which the build of the image refuses.
 //!
+//! The filter that ends calls at their deadline is left out, too; call.rs ends them.
+//! C-core's timers sleep until a moment of the wall clock, and where that is set back
+//! they oversleep by as much. And one that fires while another is at it starts a
+//! thread that never ends. The driver is told the deadline without that filter.
+//!
 //! Rejected: a copy of grpcio-sys with a shorter list in it, which would be
 //! hundreds of thousands of lines to keep up to date, and `GRPC_NO_RLS` and the
 //! like, which take out one balancer of seven.
@@ -16,6 +21,7 @@
 #![allow(unsafe_code, reason = "C++ symbols, see SAFETY at each")]
 
 use std::ffi::c_void;
+use std::sync::Once;
 
 /// A `grpc_core::CoreConfiguration::Builder`, only ever passed on.
 type Builder = *mut c_void;
@@ -34,15 +40,29 @@ unsafe extern "C" {
     /// Sends and checks gRPC's own headers.
     #[link_name = "_ZN9grpc_core19RegisterHttpFiltersEPNS_17CoreConfiguration7BuilderE"]
     fn register_http(builder: Builder);
-    /// Ends a call at its deadline.
-    #[link_name = "_ZN9grpc_core22RegisterDeadlineFilterEPNS_17CoreConfiguration7BuilderE"]
-    fn register_deadline(builder: Builder);
     /// Refuses a message beyond the limit.
     #[link_name = "_ZN9grpc_core25RegisterMessageSizeFilterEPNS_17CoreConfiguration7BuilderE"]
     fn register_message_size(builder: Builder);
     /// The ends of each filter stack: the connection, and the lame channel.
     #[link_name = "_ZN9grpc_core16RegisterBuiltinsEPNS_17CoreConfiguration7BuilderE"]
     fn register_builtins(builder: Builder);
+}
+
+// SAFETY: `static void Executor::SetThreadingAll(bool)` in C-core 1.56.2.
+unsafe extern "C" {
+    #[link_name = "_ZN9grpc_core8Executor15SetThreadingAllEb"]
+    fn set_threading_all(enable: bool);
+}
+
+/// Has C-core's threads do by themselves what they would hand to its executors:
+/// those have two threads more, start others when much comes at once, up to two for
+/// each processor, and end none. To be called when gRPC has been started, and before
+/// it is used.
+pub fn without_executors() {
+    static ONCE: Once = Once::new();
+    // SAFETY: takes a bool and gives nothing. C-core's one condition is that nothing
+    // is under way; whoever starts gRPC comes through here first, and waits.
+    ONCE.call_once(|| unsafe { set_threading_all(false) });
 }
 
 /// `grpc_core::BuildCoreConfiguration`, which C-core calls once. The order is
@@ -57,7 +77,6 @@ extern "C" fn build_core_configuration(builder: Builder) {
         register_event_engine(builder);
         register_authority(builder);
         register_http(builder);
-        register_deadline(builder);
         register_message_size(builder);
         register_resource_quota(builder);
         register_builtins(builder);
