@@ -6,9 +6,11 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test hostile chaos interop fuzz build static try-static image try-image try-deploy tools deny messages fmt clean programs
+.PHONY: help run test hostile chaos soak interop fuzz build static try-static image try-image try-deploy tools deny messages fmt clean programs
 
 CARGO ?= cargo
+# What `make soak` is about; what Cargo builds where it is not given.
+BINARY ?=
 # What `make static` and `make try-static` are about; both where it is not given.
 ARCH ?= amd64 arm64
 
@@ -26,6 +28,8 @@ help:
 	@echo 'make test       check the format, lint, and run all tests'
 	@echo 'make hostile    the hostile and the faulty-driver suite at full size'
 	@echo 'make chaos      stopped processes, clocks that are set, starvation, full disks'
+	@echo 'make soak       100,000 probes and more, a third of them failing; TIME=1200 goes on'
+	@echo '                for so many seconds, BINARY=dist/... soaks what ships'
 	@echo 'make interop    the tests with drivers on grpc-go, grpcio, grpc-js and tonic'
 	@echo 'make fuzz       fuzz each target for TIME=60 seconds; TARGET=head takes one'
 	@echo 'make deny       hold the packages to deny.toml: licences, bans, sources, advisories'
@@ -89,6 +93,11 @@ hostile: programs
 chaos: programs
 	@packaging/tools.sh chaos
 	$(CARGO) test --release --locked --test integration -- chaos:: --test-threads=1
+# In seconds.
+soak: TIME ?= 300
+soak: programs
+	SOAK_SECONDS=$(TIME) $(if $(BINARY),LIVENESSPROBE_BINARY=$(abspath $(BINARY))) \
+	  $(CARGO) test --release --locked --test integration -- --ignored soak:: --nocapture
 
 interop: programs
 	@tests/interop/run.sh

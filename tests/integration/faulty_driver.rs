@@ -2,12 +2,13 @@
 //! the first probe after it is well again finds it well. `make hostile` runs it at
 //! full size.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::io::Write as _;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::support::actor::{Actor, Behaviour};
+use super::support::misconduct::{MISCONDUCT, RESETS};
 use super::support::siege::is_full;
 use super::support::{Dir, Driver, LATENESS, Response, Sidecar, eventually, h2};
 
@@ -21,250 +22,14 @@ fn in_time(response: &Response, what: &str) {
     assert!(response.took < TIMEOUT + LATENESS, "{what}: {response:?}");
 }
 
-/// What a driver does with a connection, or with the stream of a call on it.
-#[derive(Clone)]
-enum Behaviour {
-    /// Answers.
-    Well,
-    /// Accepts, and says nothing.
-    Silent,
-    /// Sends SETTINGS, and nothing else.
-    SettingsAlone,
-    /// Answers a call with these bytes, and keeps the connection.
-    Says(fn(u32) -> Vec<u8>),
-    /// The same, and closes.
-    SaysAndGoes(fn(u32) -> Vec<u8>),
-}
-
-/// A driver whose behaviour a test changes.
-struct Actor(Arc<Mutex<Behaviour>>);
-
-impl Actor {
-    fn on_stage(dir: &Dir) -> Actor {
-        let behaviour = Arc::new(Mutex::new(Behaviour::Well));
-        let listener = UnixListener::bind(dir.socket()).unwrap();
-        let acting = Arc::clone(&behaviour);
-        std::thread::spawn(move || {
-            for socket in listener.incoming().map_while(Result::ok) {
-                let behaviour = acting.lock().unwrap().clone();
-                std::thread::spawn(move || act(socket, &behaviour));
-            }
-        });
-        Actor(behaviour)
-    }
-
-    fn behaves(&self, behaviour: Behaviour) {
-        *self.0.lock().unwrap() = behaviour;
-    }
-}
-
-fn act(mut socket: UnixStream, behaviour: &Behaviour) {
-    let count = AtomicUsize::new(0);
-    let answer = |bytes: fn(u32) -> Vec<u8>, goes: bool| {
-        move |mut call: h2::Call| {
-            call.send(&bytes(call.stream));
-            if goes {
-                let _ = call.socket.shutdown(std::net::Shutdown::Both);
-            }
-        }
-    };
-    match behaviour {
-        Behaviour::Well => {
-            h2::converse(
-                socket,
-                &answer(|stream| h2::ok(stream, h2::READY), false),
-                &count,
-            );
-        }
-        Behaviour::Says(bytes) => h2::converse(socket, &answer(*bytes, false), &count),
-        Behaviour::SaysAndGoes(bytes) => h2::converse(socket, &answer(*bytes, true), &count),
-        Behaviour::Silent | Behaviour::SettingsAlone => {
-            if matches!(behaviour, Behaviour::SettingsAlone) {
-                let _ = socket.write_all(&h2::frame(h2::SETTINGS, 0, 0, &[]));
-            }
-            // Until the client closes.
-            let _ = socket.read_to_end(&mut Vec::new());
-        }
-    }
-}
-
-fn goaway(code: u8) -> Vec<u8> {
-    h2::frame(h2::GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, code])
-}
-
-fn trailers(stream: u32, headers: &[(&str, &str)]) -> Vec<u8> {
-    let first = [(":status", "200"), ("content-type", "application/grpc")];
-    let block = h2::header_block(&[&first[..], headers].concat());
-    h2::headers(h2::END_STREAM, stream, &block)
-}
-
-/// A message of a length, and the beginning of it.
-fn declares(stream: u32, length: u32) -> Vec<u8> {
-    let mut data = vec![0];
-    data.extend(length.to_be_bytes());
-    data.extend([b'x'; 64]);
-    [
-        h2::answer_begins(stream),
-        h2::frame(h2::DATA, 0, stream, &data),
-    ]
-    .concat()
-}
-
-/// Each with the words that its answer must have.
-const FAULTS: &[(&str, Behaviour, &str)] = &[
-    ("silence", Behaviour::Silent, "DeadlineExceeded"),
-    (
-        "SETTINGS, then silence",
-        Behaviour::SettingsAlone,
-        "DeadlineExceeded",
-    ),
-    ("GOAWAY", Behaviour::Says(|_| goaway(0)), "code = "),
-    (
-        "GOAWAY, ENHANCE_YOUR_CALM",
-        Behaviour::Says(|_| goaway(11)),
-        "code = ",
-    ),
-    (
-        "GOAWAY, then close",
-        Behaviour::SaysAndGoes(|_| goaway(2)),
-        "code = Unavailable",
-    ),
-    (
-        "close",
-        Behaviour::SaysAndGoes(|_| Vec::new()),
-        "code = Unavailable",
-    ),
-    (
-        "headers, then silence",
-        Behaviour::Says(h2::answer_begins),
-        "DeadlineExceeded",
-    ),
-    (
-        "a message, then silence",
-        Behaviour::Says(|stream| {
-            [h2::answer_begins(stream), h2::message(stream, h2::READY)].concat()
-        }),
-        "DeadlineExceeded",
-    ),
-    (
-        "a message, then close",
-        Behaviour::SaysAndGoes(|stream| {
-            [h2::answer_begins(stream), h2::message(stream, h2::READY)].concat()
-        }),
-        "code = Unavailable",
-    ),
-    (
-        "trailers alone",
-        Behaviour::Says(|stream| {
-            trailers(stream, &[("grpc-status", "14"), ("grpc-message", "no")])
-        }),
-        "code = Unavailable desc = no",
-    ),
-    (
-        "trailers alone, OK",
-        Behaviour::Says(|stream| trailers(stream, &[("grpc-status", "0")])),
-        "code = Internal",
-    ),
-    (
-        "OK without a message",
-        Behaviour::Says(h2::ok_without_message),
-        "code = Internal",
-    ),
-    (
-        "no status at all",
-        Behaviour::Says(|stream| trailers(stream, &[])),
-        "code = Unknown",
-    ),
-    (
-        "a status that is no number",
-        Behaviour::Says(|stream| trailers(stream, &[("grpc-status", "many")])),
-        "code = Unknown",
-    ),
-    (
-        "a status that gRPC does not define",
-        Behaviour::Says(|stream| trailers(stream, &[("grpc-status", "2147483647")])),
-        "code = Code(2147483647)",
-    ),
-    (
-        "two messages",
-        Behaviour::Says(|stream| {
-            let message = h2::message(stream, h2::READY);
-            [
-                h2::answer_begins(stream),
-                message.clone(),
-                message,
-                h2::answer_ends(stream, "13"),
-            ]
-            .concat()
-        }),
-        // C-core waits for somebody to read the second one.
-        "code = DeadlineExceeded",
-    ),
-    (
-        "2 GiB announced",
-        Behaviour::Says(|stream| declares(stream, 1 << 31)),
-        "code = DeadlineExceeded",
-    ),
-    (
-        "4 GiB announced",
-        Behaviour::Says(|stream| declares(stream, u32::MAX)),
-        "code = DeadlineExceeded",
-    ),
-    (
-        "a frame of 16 MiB announced",
-        Behaviour::Says(|stream| {
-            let mut frame = h2::frame(h2::DATA, 0, stream, b"x");
-            frame[..3].fill(0xff);
-            frame
-        }),
-        "code = ",
-    ),
-    (
-        "a header block that cannot be decoded",
-        Behaviour::Says(|stream| h2::headers(h2::END_STREAM, stream, &[0xff; 64])),
-        "code = ",
-    ),
-    (
-        "1 MB of metadata",
-        Behaviour::Says(|stream| {
-            trailers(stream, &[("grpc-status", "0"), ("x", &"y".repeat(1 << 20))])
-        }),
-        "code = ",
-    ),
-    (
-        "1 MB of metadata in small pieces",
-        Behaviour::Says(|stream| {
-            let many = [("a-name-like-many-others", "a value"); 30_000];
-            trailers(stream, &many)
-        }),
-        "code = ",
-    ),
-    (
-        "an error text of 1 MB with control bytes",
-        Behaviour::Says(|stream| {
-            let text = "%00%0A%1B[31m%7F".repeat(1 << 16);
-            trailers(stream, &[("grpc-status", "9"), ("grpc-message", &text)])
-        }),
-        "code = ",
-    ),
-    (
-        "an error text of 6 KB with control bytes",
-        Behaviour::Says(|stream| {
-            let text = "%00%0A%1B[31m%7F".repeat(400);
-            trailers(stream, &[("grpc-status", "9"), ("grpc-message", &text)])
-        }),
-        "code = FailedPrecondition desc = \\x00\\n\\x1b[31m\\x7f\\x00",
-    ),
-];
-
 #[test]
 fn each_fault_is_told_in_time_and_forgotten_at_once() {
     let dir = Dir::new();
-    let actor = Actor::on_stage(&dir);
+    let actor = Actor::on_stage(dir.socket().as_ref());
     let sidecar = sidecar(&dir);
     let mut after_the_first_round = None;
     for _ in 0..if is_full() { 20 } else { 3 } {
-        for (what, behaviour, words) in FAULTS {
+        for (what, behaviour, words) in MISCONDUCT {
             actor.behaves(behaviour.clone());
             let response = sidecar.healthz();
             assert_eq!(response.status, 500, "{what}: {response:?}");
@@ -304,26 +69,14 @@ fn each_fault_is_told_in_time_and_forgotten_at_once() {
 #[test]
 fn a_stream_reset_with_any_code_is_told_in_time() {
     let dir = Dir::new();
-    let actor = Actor::on_stage(&dir);
+    let actor = Actor::on_stage(dir.socket().as_ref());
     let sidecar = sidecar(&dir);
-    // RFC 9113, section 7, and one that nobody has defined.
-    macro_rules! reset {
-        ($($code:literal)*) => {
-            [$(($code, Behaviour::Says(|stream| {
-                h2::frame(h2::RST_STREAM, 0, stream, &[0, 0, 0, $code])
-            }))),*]
-        };
-    }
-    for (code, behaviour) in reset![0 1 2 3 4 5 6 7 8 9 10 11 12 13 99] {
-        let what = format!("RST_STREAM {code}");
-        actor.behaves(behaviour);
+    for (what, behaviour, words) in RESETS {
+        actor.behaves(behaviour.clone());
         let response = sidecar.healthz();
         assert_eq!(response.status, 500, "{what}: {response:?}");
-        assert!(
-            response.body.starts_with("rpc error: code = "),
-            "{what}: {response:?}"
-        );
-        in_time(&response, &what);
+        assert!(response.body.starts_with(words), "{what}: {response:?}");
+        in_time(&response, what);
         actor.behaves(Behaviour::Well);
         assert_eq!(sidecar.healthz().both(), (200, "ok"), "after {what}");
     }
@@ -339,7 +92,7 @@ fn a_flapping_listener_is_answered_in_time_each_time() {
             call.send(&answer);
         });
         assert_eq!(sidecar.healthz().both(), (200, "ok"), "round {round}");
-        close(&listener);
+        h2::close(&listener);
         if round % 2 == 0 {
             std::fs::remove_file(dir.socket()).unwrap();
         }
@@ -350,13 +103,6 @@ fn a_flapping_listener_is_answered_in_time_each_time() {
         }
         let _ = std::fs::remove_file(dir.socket());
     }
-}
-
-/// Ends accept for every holder of a listener; the file stays.
-fn close(listener: &UnixListener) {
-    socket2::SockRef::from(listener)
-        .shutdown(std::net::Shutdown::Both)
-        .unwrap();
 }
 
 #[test]
@@ -376,7 +122,7 @@ fn a_socket_file_replaced_a_thousand_times_is_always_the_latest() {
         std::fs::rename(&next, dir.socket()).unwrap();
         assert_eq!(sidecar.healthz().both(), (200, "ok"), "round {round}");
         assert_eq!(calls.load(std::sync::atomic::Ordering::SeqCst), round);
-        close(&listener);
+        h2::close(&listener);
     }
 }
 

@@ -37,5 +37,6 @@ mod several;
 mod sharing;
 mod shipped;
 mod signals;
+mod soak;
 mod socket_life;
 mod watchdog;

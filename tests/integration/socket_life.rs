@@ -99,10 +99,7 @@ fn a_closed_listener_fails_while_old_connections_live_on() {
     let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
     let _connection = keeper.recv().unwrap();
-    // Ends accept for every holder of the listener; the file stays.
-    socket2::SockRef::from(&listener)
-        .shutdown(std::net::Shutdown::Both)
-        .unwrap();
+    h2::close(&listener);
     let response = sidecar.healthz();
     assert_eq!(
         response.both(),

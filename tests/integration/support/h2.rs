@@ -149,6 +149,13 @@ pub fn serve(path: &Path, probe: impl Fn(Call) + Send + Sync + 'static) -> UnixL
     listener
 }
 
+/// Ends accept for every holder of a listener; the file stays.
+pub fn close(listener: &UnixListener) {
+    socket2::SockRef::from(listener)
+        .shutdown(std::net::Shutdown::Both)
+        .unwrap();
+}
+
 /// Serves one connection until the client goes.
 pub fn converse(socket: UnixStream, probe: &(dyn Fn(Call) + Send + Sync), count: &AtomicUsize) {
     // It goes with an error or without one.

@@ -1,9 +1,11 @@
 //! What the tests stand on: the sidecar, drivers real and fake, an HTTP client.
 
+pub mod actor;
 pub mod cgroup;
 pub mod driver;
 pub mod h2;
 pub mod http;
+pub mod misconduct;
 pub mod podman;
 pub mod process;
 pub mod sidecar;

@@ -68,6 +68,9 @@ impl Lines {
     }
 }
 
+/// How many of its last lines are told when a test has failed.
+const TOLD: usize = 200;
+
 /// A child, killed with its owner.
 pub struct Process {
     child: Child,
@@ -134,7 +137,12 @@ impl Drop for Process {
             eprintln!("--- {}", self.name);
             for (stream, lines) in [("stdout", &self.out), ("stderr", &self.err)] {
                 eprintln!("--- {stream}");
-                for line in lines.all() {
+                let lines = lines.all();
+                let untold = lines.len().saturating_sub(TOLD);
+                if untold > 0 {
+                    eprintln!("({untold} lines before these)");
+                }
+                for line in &lines[untold..] {
                     eprintln!("{line}");
                 }
             }

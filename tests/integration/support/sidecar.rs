@@ -1,5 +1,6 @@
 //! The product's binary, started with flags and asked over TCP.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt as _;
@@ -107,31 +108,50 @@ impl Sidecar {
 
     /// The ids of its threads that have this name.
     pub fn threads_named(&self, name: &str) -> Vec<i32> {
+        let threads = self.ids_and_names();
+        let named = threads.filter(|(_, comm)| comm == name);
+        named.map(|(id, _)| id).collect()
+    }
+
+    /// How many threads it has of each name.
+    pub fn threads(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for (_, name) in self.ids_and_names() {
+            *counts.entry(name).or_default() += 1;
+        }
+        counts
+    }
+
+    fn ids_and_names(&self) -> impl Iterator<Item = (i32, String)> {
         let tasks = format!("/proc/{}/task", self.pid);
-        std::fs::read_dir(tasks)
-            .unwrap()
-            .flatten()
-            // A thread may end while it is looked at.
-            .filter(|task| {
-                std::fs::read_to_string(task.path().join("comm"))
-                    .is_ok_and(|comm| comm.trim_end() == name)
-            })
-            .filter_map(|task| task.file_name().to_str()?.parse().ok())
-            .collect()
+        let tasks = std::fs::read_dir(tasks).expect("the sidecar is alive");
+        // A thread may end while it is looked at.
+        tasks.flatten().filter_map(|task| {
+            let name = std::fs::read_to_string(task.path().join("comm")).ok()?;
+            let id = task.file_name().to_str()?.parse().ok()?;
+            Some((id, name.trim_end().to_owned()))
+        })
     }
 
     /// A number that the kernel says of the process: `VmRSS` in KiB, `Threads`.
     pub fn status(&self, field: &str) -> u64 {
-        let words = self.status_words(field);
-        let number = words.split_whitespace().next();
-        number
-            .and_then(|number| number.parse().ok())
-            .unwrap_or_else(|| panic!("no number in {field}: {words}"))
+        first_number(&self.status_words(field))
     }
 
     /// All that the kernel says in this field of the process's status.
     pub fn status_words(&self, field: &str) -> String {
-        let path = format!("/proc/{}/status", self.pid);
+        self.proc_words("status", field)
+    }
+
+    /// What is resident, in KiB: all (`Rss`), or a part such as `Anonymous`. Counted
+    /// page by page; what `status` says may lag behind by some pages for each thread
+    /// or processor (proc_pid_status(5)).
+    pub fn pages(&self, field: &str) -> u64 {
+        first_number(&self.proc_words("smaps_rollup", field))
+    }
+
+    fn proc_words(&self, file: &str, field: &str) -> String {
+        let path = format!("/proc/{}/{file}", self.pid);
         let text = std::fs::read_to_string(path).expect("the sidecar is alive");
         text.lines()
             .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
@@ -152,6 +172,13 @@ impl Sidecar {
     pub fn log(&self) -> String {
         self.process.err.all().join("\n")
     }
+}
+
+fn first_number(words: &str) -> u64 {
+    let number = words.split_whitespace().next();
+    number
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_else(|| panic!("no number in {words:?}"))
 }
 
 /// The address in a "Listening" line of either form.
