@@ -140,12 +140,12 @@ fn ask(
 ) -> Result<String, Refusal> {
     let window = Window::new(Instant::now(), timeout);
     // A single attempt: the next one comes soon anyway.
-    let socket = connect(address, Instant::now(), |_| {}).map_err(|_| Refusal::NotThere)?;
+    let connection = connect(address, Instant::now(), |_| {}).map_err(|_| Refusal::NotThere)?;
     let calling = Instant::now();
     let reply = caller.call(
         &GET_PLUGIN_INFO,
         &GetPluginInfoRequest::new(),
-        socket,
+        connection,
         address,
         window,
     );

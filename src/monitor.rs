@@ -31,8 +31,7 @@ struct State {
 }
 
 impl Monitor {
-    /// Starts probing. `ask` makes a probe and waits for its outcome, for a probe's
-    /// timeout at most; `ended` hears why the process should end.
+    /// Starts probing. `ask` makes a probe and waits for its outcome; `ended` hears why the process should end.
     ///
     /// # Errors
     ///

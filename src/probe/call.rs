@@ -12,9 +12,9 @@ use grpcio::{
 };
 
 use super::Window;
+use super::connect::Connection;
 use super::outcome::{CallError, Code};
-use super::parts;
-use super::ration::{RATION, Ration};
+use super::ration::RATION;
 use crate::address::CsiAddress;
 use crate::duration;
 use crate::panics;
@@ -55,7 +55,6 @@ impl Caller {
         // One queue: grpcio's default is one, with a thread, per core.
         panics::caught(|| EnvBuilder::new().cq_count(1).name_prefix("grpc").build())
             .map(|environment| {
-                parts::without_executors();
                 let environment = Arc::new(environment);
                 Caller {
                     _standing: Channel::lame(Arc::clone(&environment), "standing"),
@@ -65,7 +64,7 @@ impl Caller {
             .map_err(|message| format!("gRPC cannot start its threads: {message}"))
     }
 
-    /// Calls `method` over `socket`, which is closed afterwards, until
+    /// Calls `method` over `connection`, which is closed afterwards, until
     /// the window's deadline.
     ///
     /// # Errors
@@ -75,15 +74,14 @@ impl Caller {
         &self,
         method: &Method<Request, Reply>,
         request: &Request,
-        socket: OwnedFd,
+        connection: Connection,
         address: &CsiAddress,
         window: Window,
     ) -> Result<Reply, CallError> {
         let timeout = window.answer_by().saturating_duration_since(Instant::now());
         let failed =
             |error: io::Error| RpcStatus::with_message(RpcStatusCode::INTERNAL, error.to_string());
-        let (mut ration, theirs) = Ration::new(socket)
-            .map_err(|error| CallError::new(Code::INTERNAL, &error.to_string()))?;
+        let (mut ration, theirs) = connection;
         // grpcio panics on a reply of status OK without a message.
         let result = panics::caught(|| {
             let client = Client::new(self.channel(theirs, address));
@@ -103,7 +101,7 @@ impl Caller {
                     method.name
                 ),
             )),
-            // Whoever says first that the time is over: gRPC here, or a server that
+            // Whoever says first that the time is over: this side, or a server that
             // keeps the deadline by itself, in words of its own.
             Ok(Err(Error::RpcFailure(_))) if Instant::now() >= window.answer_by() => {
                 Err(no_answer(method.name, address, window))

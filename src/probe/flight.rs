@@ -30,7 +30,7 @@ use crate::panics;
 pub struct Patience {
     /// The length of a tick.
     pub tick: Duration,
-    /// With a call, which gRPC ends at its deadline or never.
+    /// With a call, which is cancelled at its deadline and ends then or never.
     pub calling: u32,
     /// With a connect, where a resolver may have its own, longer timeouts.
     pub connecting: u32,

@@ -1,10 +1,10 @@
 //! What a driver is asked, and how its answer is read.
 
-use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 
 use grpcio::{Marshaller, MethodType};
 
+use super::connect::Connection;
 use super::{CallError, Caller, Readiness, Window};
 use crate::address::CsiAddress;
 use crate::grpc_health::{CHECK, HealthCheckRequest, HealthCheckResponse};
@@ -71,23 +71,29 @@ impl Method {
     pub(super) fn ask(
         &self,
         caller: &Caller,
-        socket: OwnedFd,
+        connection: Connection,
         address: &CsiAddress,
         window: Window,
     ) -> Result<Readiness, CallError> {
         match self {
             Method::Identity => caller
-                .call(&PROBE, &ProbeRequest::new(), socket, address, window)
+                .call(&PROBE, &ProbeRequest::new(), connection, address, window)
                 .map(|reply| readiness(&reply)),
             Method::Health { service } => {
                 let mut request = HealthCheckRequest::new();
                 request.service.clone_from(service);
                 caller
-                    .call(&CHECK, &request, socket, address, window)
+                    .call(&CHECK, &request, connection, address, window)
                     .map(|reply| serving(&reply))
             }
             Method::Other { .. } => caller
-                .call(&without_fields(self.path()), &(), socket, address, window)
+                .call(
+                    &without_fields(self.path()),
+                    &(),
+                    connection,
+                    address,
+                    window,
+                )
                 .map(|()| Readiness::Ready),
         }
     }
@@ -112,8 +118,7 @@ fn serving(reply: &HealthCheckResponse) -> Readiness {
     }
 }
 
-/// grpcio takes no name of a method that may go. A process asks for one, and keeps
-/// it from its first probe on.
+/// grpcio takes no name of a method that may go. A process that asks for one keeps it.
 fn for_ever(path: &str) -> &'static str {
     static KEPT: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);

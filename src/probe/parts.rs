@@ -20,8 +20,7 @@
 
 #![allow(unsafe_code, reason = "C++ symbols, see SAFETY at each")]
 
-use std::ffi::c_void;
-use std::sync::Once;
+use std::ffi::{c_uint, c_void};
 
 /// A `grpc_core::CoreConfiguration::Builder`, only ever passed on.
 type Builder = *mut c_void;
@@ -46,23 +45,6 @@ unsafe extern "C" {
     /// The ends of each filter stack: the connection, and the lame channel.
     #[link_name = "_ZN9grpc_core16RegisterBuiltinsEPNS_17CoreConfiguration7BuilderE"]
     fn register_builtins(builder: Builder);
-}
-
-// SAFETY: `static void Executor::SetThreadingAll(bool)` in C-core 1.56.2.
-unsafe extern "C" {
-    #[link_name = "_ZN9grpc_core8Executor15SetThreadingAllEb"]
-    fn set_threading_all(enable: bool);
-}
-
-/// Has C-core's threads do by themselves what they would hand to its executors:
-/// those have two threads more, start others when much comes at once, up to two for
-/// each processor, and end none. To be called when gRPC has been started, and before
-/// it is used.
-pub fn without_executors() {
-    static ONCE: Once = Once::new();
-    // SAFETY: takes a bool and gives nothing. C-core's one condition is that nothing
-    // is under way; whoever starts gRPC comes through here first, and waits.
-    ONCE.call_once(|| unsafe { set_threading_all(false) });
 }
 
 /// `grpc_core::BuildCoreConfiguration`, which C-core calls once. The order is
@@ -94,3 +76,25 @@ extern "C" fn dns_ares_init() {}
 // SAFETY: as above.
 #[unsafe(export_name = "_Z31grpc_resolver_dns_ares_shutdownv")]
 extern "C" fn dns_ares_shutdown() {}
+
+/// `gpr_cpu_num_cores`: C-core has a thread of its event engine for each processor, from
+/// 2 to 16, and at most two of its executor, which it starts when much comes at once and
+/// never ends. Its calls here are few and small, so it is told of one processor, and
+/// takes the same on each node.
+///
+/// Rejected: no executor at all (`Executor::SetThreadingAll`). It is where C-core waits
+/// for room to write to a driver that does not read; without it the one thread of the
+/// completion queue does, and no call ends any more.
+// SAFETY: name, argument and result are those of the function that C-core declares; the
+// object that defines it has this one, the next and nothing else.
+#[unsafe(export_name = "gpr_cpu_num_cores")]
+extern "C" fn cpu_count() -> c_uint {
+    1
+}
+
+/// `gpr_cpu_current_cpu`, likewise: the first of them.
+// SAFETY: as above.
+#[unsafe(export_name = "gpr_cpu_current_cpu")]
+extern "C" fn current_cpu() -> c_uint {
+    0
+}

@@ -7,13 +7,14 @@
 //! two until the ration is used up.
 
 use std::future::Future;
-use std::io::{self, ErrorKind, Read, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::Shutdown;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::poll::{Interest, Round};
 
@@ -24,25 +25,23 @@ pub const RATION: usize = 128 * 1024;
 /// What is copied at once.
 const BUFFER: usize = 8 * 1024;
 
-/// A driver's socket, and our end of the pair that stands for it.
+/// What gRPC gets to read an answer that was there by the deadline, and that nobody
+/// had copied yet because this process was stopped or starved.
+const LAST_CHANCE: Duration = Duration::from_millis(25);
+
+/// A driver's socket, and what stands for it.
 pub struct Ration {
     driver: UnixStream,
     ours: UnixStream,
+    /// Ends the wait for bytes when there is something to ask the future for.
+    bell: UnixStream,
+    ringer: Arc<Ringer>,
     left: usize,
 }
 
-/// Bytes on their way in one direction.
-struct Lane {
-    buffer: [u8; BUFFER],
-    begin: usize,
-    end: usize,
-    is_over: bool,
-}
+struct Ringer(UnixStream);
 
-/// Ends the wait for bytes when there is something to ask the future for.
-struct Bell(UnixStream);
-
-impl Wake for Bell {
+impl Wake for Ringer {
     fn wake(self: Arc<Self>) {
         // One that is full rings already.
         let _ = (&self.0).write(&[0]);
@@ -57,19 +56,23 @@ impl Ration {
     /// When there are no descriptors for it.
     pub fn new(driver: OwnedFd) -> io::Result<(Ration, OwnedFd)> {
         let (ours, theirs) = UnixStream::pair()?;
+        let (bell, ringing) = UnixStream::pair()?;
         // Whatever its kind: read(2) and write(2) are the same.
         let driver = UnixStream::from(driver);
-        driver.set_nonblocking(true)?;
-        ours.set_nonblocking(true)?;
+        for end in [&driver, &ours, &bell, &ringing] {
+            end.set_nonblocking(true)?;
+        }
         let ration = Ration {
             driver,
             ours,
+            bell,
+            ringer: Arc::new(Ringer(ringing)),
             left: RATION,
         };
         Ok((ration, theirs.into()))
     }
 
-    /// Whether the driver wanted to send more.
+    /// Whether nothing more is taken from the driver.
     pub fn is_used_up(&self) -> bool {
         self.left == 0
     }
@@ -79,66 +82,92 @@ impl Ration {
     ///
     /// # Errors
     ///
-    /// When a bell cannot be had, or poll(2) fails.
+    /// That of poll(2).
     pub fn serve<F: Future + Unpin>(
         &mut self,
         mut reply: F,
         overdue: Instant,
         cancel: impl FnOnce(&mut F),
     ) -> io::Result<F::Output> {
-        let mut cancel = Some(cancel);
-        let (bell, ringing) = UnixStream::pair()?;
-        for end in [&bell, &ringing] {
-            end.set_nonblocking(true)?;
-        }
-        let waker = Waker::from(Arc::new(Bell(ringing)));
+        let waker = Waker::from(Arc::clone(&self.ringer));
         let mut context = Context::from_waker(&waker);
-        let (mut inwards, mut outwards) = (Lane::new(), Lane::new());
-        let mut round = Round::default();
+        let (mut lanes, mut round) = (Lanes::default(), Round::default());
+        let (mut until, mut cancel) = (overdue, Some(cancel));
+        let mut has_come = false;
         loop {
             if let Poll::Ready(reply) = Pin::new(&mut reply).poll(&mut context) {
+                // gRPC's last words, too: that it has understood, or gives up.
+                self.copy(&mut lanes);
                 return Ok(reply);
             }
-            let left = overdue.saturating_duration_since(Instant::now());
-            if let Some(cancel) = cancel.take_if(|_| left.is_zero()) {
-                cancel(&mut reply);
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() && cancel.is_some() {
+                has_come |= self.copy(&mut lanes);
+                if has_come && until == overdue {
+                    until = Instant::now() + LAST_CHANCE;
+                } else if let Some(cancel) = cancel.take() {
+                    cancel(&mut reply);
+                }
                 continue;
             }
             round.clear();
-            round.add(bell.as_fd(), Interest::Read);
-            for (lane, from, to) in [
-                (&inwards, &self.driver, &self.ours),
-                (&outwards, &self.ours, &self.driver),
-            ] {
-                if lane.end > lane.begin {
-                    round.add(to.as_fd(), Interest::Write);
-                } else if !lane.is_over {
-                    round.add(from.as_fd(), Interest::Read);
-                }
-            }
+            round.add(self.bell.as_fd(), Interest::Read);
+            lanes.inwards.add_to(&mut round, &self.driver, &self.ours);
+            lanes.outwards.add_to(&mut round, &self.ours, &self.driver);
             // Without a deadline once it is cancelled: if that does not end it nothing
             // will, and the watchdog knows.
             round.wait(cancel.as_ref().map(|_| left))?;
-            let _ = (&bell).read(&mut [0; 64]);
-            let taken = inwards.copy(&self.driver, &self.ours, self.left);
-            self.left -= taken;
-            if self.left == 0 {
-                inwards.is_over = true;
-                let _ = self.ours.shutdown(std::net::Shutdown::Both);
-                outwards.is_over = true;
-            }
-            outwards.copy(&self.ours, &self.driver, usize::MAX);
+            // Before the reply is asked for again, so that no ring is lost.
+            let _ = (&self.bell).read(&mut [0; 64]);
+            has_come = self.copy(&mut lanes);
         }
+    }
+
+    /// Copies what there is; says whether anything came from the driver.
+    fn copy(&mut self, lanes: &mut Lanes) -> bool {
+        let taken = lanes.inwards.copy(&self.driver, &self.ours, self.left);
+        self.left -= taken;
+        if self.left == 0 {
+            lanes.inwards.end(&self.ours);
+            lanes.outwards.end(&self.ours);
+        }
+        lanes.outwards.copy(&self.ours, &self.driver, usize::MAX);
+        taken > 0
     }
 }
 
-impl Lane {
-    fn new() -> Lane {
+#[derive(Default)]
+struct Lanes {
+    inwards: Lane,
+    outwards: Lane,
+}
+
+/// Bytes on their way in one direction.
+struct Lane {
+    buffer: [u8; BUFFER],
+    begin: usize,
+    end: usize,
+    is_over: bool,
+}
+
+impl Default for Lane {
+    fn default() -> Lane {
         Lane {
             buffer: [0; BUFFER],
             begin: 0,
             end: 0,
             is_over: false,
+        }
+    }
+}
+
+impl Lane {
+    /// What it waits for.
+    fn add_to(&self, round: &mut Round, from: &UnixStream, to: &UnixStream) {
+        if self.begin < self.end {
+            round.add(to.as_fd(), Interest::Write);
+        } else if !self.is_over {
+            round.add(from.as_fd(), Interest::Read);
         }
     }
 
@@ -148,34 +177,181 @@ impl Lane {
         if self.begin == self.end && !self.is_over {
             let room = BUFFER.min(at_most);
             match from.read(&mut self.buffer[..room]) {
-                Ok(0) => self.finish(to),
-                Ok(count) => {
+                Ok(count) if count > 0 => {
                     (self.begin, self.end) = (0, count);
                     taken = count;
                 }
                 Err(error) if is_later(&error) => {}
-                Err(_) => self.finish(to),
+                Ok(_) | Err(_) => {
+                    self.is_over = true;
+                    let _ = to.shutdown(Shutdown::Write);
+                }
             }
         }
         while self.begin < self.end {
             match to.write(&self.buffer[self.begin..self.end]) {
                 Ok(count) => self.begin += count,
                 Err(error) if is_later(&error) => break,
-                Err(_) => {
-                    self.begin = self.end;
-                    self.is_over = true;
-                }
+                // Whoever sends is to know that nobody takes it.
+                Err(_) => self.end(from),
             }
         }
         taken
     }
 
-    fn finish(&mut self, to: &UnixStream) {
+    /// Copies nothing any more, and takes leave of this end.
+    fn end(&mut self, of: &UnixStream) {
+        self.begin = self.end;
         self.is_over = true;
-        let _ = to.shutdown(std::net::Shutdown::Write);
+        let _ = of.shutdown(Shutdown::Both);
     }
 }
 
 fn is_later(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::thread;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(100);
+    const LATE: Duration = Duration::from_secs(20);
+
+    /// A reply that somebody gives.
+    #[derive(Clone, Default)]
+    struct Told(Arc<Mutex<(Option<&'static str>, Option<Waker>)>>);
+
+    impl Told {
+        fn tell(&self, what: &'static str) {
+            let mut told = self.0.lock().unwrap();
+            told.0 = Some(what);
+            if let Some(waker) = told.1.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    impl Future for Told {
+        type Output = &'static str;
+
+        fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<&'static str> {
+            let mut told = self.0.lock().unwrap();
+            told.1 = Some(context.waker().clone());
+            told.0.map_or(Poll::Pending, Poll::Ready)
+        }
+    }
+
+    /// A driver's end, a ration, and gRPC's end.
+    fn line() -> (UnixStream, Ration, UnixStream) {
+        let (driver, socket) = UnixStream::pair().unwrap();
+        let (ration, theirs) = Ration::new(socket.into()).unwrap();
+        for end in [&driver, &UnixStream::from(theirs.try_clone().unwrap())] {
+            end.set_read_timeout(Some(LATE)).unwrap();
+        }
+        (driver, ration, theirs.into())
+    }
+
+    fn serve(ration: &mut Ration, told: Told, within: Duration) -> &'static str {
+        let overdue = Instant::now() + within;
+        ration
+            .serve(told, overdue, |told| told.tell("cancelled"))
+            .unwrap()
+    }
+
+    #[test]
+    fn both_hear_each_other_until_the_reply() {
+        let (mut driver, mut ration, mut grpc) = line();
+        let told = Told::default();
+        let teller = told.clone();
+        let talk = thread::spawn(move || {
+            let mut heard = [0; 4];
+            grpc.write_all(b"ping").unwrap();
+            driver.read_exact(&mut heard).unwrap();
+            driver.write_all(b"pong").unwrap();
+            grpc.read_exact(&mut heard).unwrap();
+            // Its last words, which nobody asks for.
+            grpc.write_all(b"bye").unwrap();
+            teller.tell("pong");
+            let mut last = [0; 3];
+            driver.read_exact(&mut last).unwrap();
+            (heard, last)
+        });
+        assert_eq!(serve(&mut ration, told, LATE), "pong");
+        assert_eq!(talk.join().unwrap(), (*b"pong", *b"bye"));
+        assert!(!ration.is_used_up());
+    }
+
+    #[test]
+    fn whoever_sends_without_end_is_cut_off() {
+        let (mut driver, mut ration, mut grpc) = line();
+        let told = Told::default();
+        let teller = told.clone();
+        let sender = thread::spawn(move || while driver.write_all(&[b'x'; 4096]).is_ok() {});
+        let reader = thread::spawn(move || {
+            let mut read = Vec::new();
+            grpc.read_to_end(&mut read).unwrap();
+            teller.tell("closed");
+            read.len()
+        });
+        assert_eq!(serve(&mut ration, told, LATE), "closed");
+        assert!(ration.is_used_up());
+        assert!(reader.join().unwrap() <= RATION);
+        drop(ration);
+        sender.join().unwrap();
+    }
+
+    #[test]
+    fn whoever_does_not_read_is_given_up_at_the_deadline() {
+        let (driver, mut ration, grpc) = line();
+        grpc.set_nonblocking(true).unwrap();
+        let writer = thread::spawn(move || {
+            // Until there is no room any more, and the end is told.
+            loop {
+                match (&grpc).write(&[b'x'; 4096]) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => thread::yield_now(),
+                    Err(error) => return error.kind(),
+                    Ok(_) => {}
+                }
+            }
+        });
+        assert_eq!(serve(&mut ration, Told::default(), SOON), "cancelled");
+        drop(ration);
+        assert_eq!(writer.join().unwrap(), ErrorKind::BrokenPipe);
+        drop(driver);
+    }
+
+    #[test]
+    fn a_driver_that_reads_no_more_is_told_of_at_once() {
+        let (driver, mut ration, mut grpc) = line();
+        let told = Told::default();
+        let teller = told.clone();
+        driver.shutdown(Shutdown::Read).unwrap();
+        let asker = thread::spawn(move || {
+            grpc.write_all(b"ping").unwrap();
+            let end = grpc.read(&mut [0; 4]).unwrap();
+            teller.tell("closed");
+            end
+        });
+        assert_eq!(serve(&mut ration, told, LATE), "closed");
+        assert_eq!(asker.join().unwrap(), 0);
+    }
+
+    #[test]
+    fn what_was_there_by_the_deadline_is_not_lost() {
+        let (mut driver, mut ration, mut grpc) = line();
+        let told = Told::default();
+        let teller = told.clone();
+        driver.write_all(b"pong").unwrap();
+        let reader = thread::spawn(move || {
+            let mut heard = [0; 4];
+            grpc.read_exact(&mut heard).unwrap();
+            teller.tell("pong");
+        });
+        assert_eq!(serve(&mut ration, told, Duration::ZERO), "pong");
+        reader.join().unwrap();
+    }
 }

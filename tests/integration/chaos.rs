@@ -47,7 +47,11 @@ const SHORT: &str = "--probe-timeout=2s";
 const FROZEN: Duration = Duration::from_secs(13);
 
 fn freeze(sidecar: &Sidecar, meanwhile: impl FnOnce()) {
-    let until = Instant::now() + FROZEN;
+    freeze_for(FROZEN, sidecar, meanwhile);
+}
+
+fn freeze_for(time: Duration, sidecar: &Sidecar, meanwhile: impl FnOnce()) {
+    let until = Instant::now() + time;
     sidecar.process.signal(libc::SIGSTOP);
     eventually("a process that is stopped", || {
         sidecar.status_words("State").starts_with('T')
@@ -141,15 +145,29 @@ fn frozen_in_mid_round() {
 
 /// What a round of an hour comes to is told for an hour.
 fn frozen_in_the_round_of_an_hour() {
+    frozen_in_a_round_for(FROZEN);
+}
+
+/// The driver's answer is there before the deadline, and nobody could read it.
+fn frozen_until_just_after_the_deadline() {
+    for milliseconds in [2_010, 2_300, 2_900] {
+        frozen_in_a_round_for(Duration::from_millis(milliseconds));
+    }
+}
+
+fn frozen_in_a_round_for(time: Duration) {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--delay=300ms"]);
     let flags = [SHORT, "--interval=1h", "--v=5"];
     let mut sidecar = Sidecar::start(&dir.socket(), &flags);
     driver.process.out.wait_for(0, "probe begin");
-    freeze(&sidecar, || {});
+    freeze_for(time, &sidecar, || {});
     sidecar.process.err.wait_for(0, "\"Probe ended\"");
     for _ in 0..3 {
-        is_unharmed(&mut sidecar, "in the round of an hour");
+        is_unharmed(
+            &mut sidecar,
+            &format!("in the round of an hour, for {time:?}"),
+        );
     }
 }
 
@@ -163,6 +181,7 @@ fn a_frozen_sidecar_answers_at_once_when_thawed() {
             frozen_at_a_driver_that_hangs,
             frozen_in_mid_round,
             frozen_in_the_round_of_an_hour,
+            frozen_until_just_after_the_deadline,
         ] {
             scope.spawn(scenario);
         }

@@ -3,6 +3,7 @@
 //! full size.
 
 use std::io::Write as _;
+use std::os::unix::net::UnixListener;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -311,5 +312,42 @@ fn a_compressed_reply_is_not_inflated() {
         assert_eq!(sidecar.healthz().status, 500);
     }
     let peak = sidecar.status("VmHWM");
-    assert!(peak <= before + MORE, "{before} KiB, then {peak}");
+    // Inflated they are 2.5 MB.
+    assert!(peak <= before + MORE / 2, "{before} KiB, then {peak}");
+}
+
+#[test]
+fn a_driver_that_asks_and_does_not_read_holds_up_nobody_else() {
+    let dirs = [Dir::new(), Dir::new()];
+    let listener = UnixListener::bind(dirs[0].socket()).unwrap();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || {
+                let _ = socket.write_all(&h2::frame(h2::SETTINGS, 0, 0, &[]));
+                // Each is answered by itself, until there is no room for answers.
+                let ping = h2::frame(h2::PING, 0, 0, &[0; 8]);
+                while socket.write_all(&ping).is_ok() {
+                    std::thread::sleep(Duration::from_micros(500));
+                }
+            });
+        }
+    });
+    let _driver = Driver::start(&dirs[1].socket(), &[]);
+    let extra = format!("--extra-csi-address=well={}", dirs[1].socket());
+    let mut sidecar = Sidecar::start(&dirs[0].socket(), &["--probe-timeout=2s", &extra]);
+    for round in 0..3 {
+        let asked = sidecar.ask("/healthz");
+        while !asked.is_finished() {
+            let response = sidecar.get("/healthz/well");
+            assert_eq!(response.both(), (200, "ok"), "round {round}");
+            assert!(response.took < LATENESS, "round {round}: {response:?}");
+        }
+        let response = asked.join().unwrap();
+        assert_eq!(response.status, 500, "round {round}");
+        assert!(
+            response.took < Duration::from_secs(2) + LATENESS,
+            "{response:?}"
+        );
+    }
+    assert!(sidecar.process.is_running());
 }

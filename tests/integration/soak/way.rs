@@ -98,7 +98,7 @@ fn queue(dir: &Dir) -> Box<dyn Any> {
     Box::new((listener, waiting))
 }
 
-/// Ten times what gRPC may hold.
+/// Far beyond what is taken.
 fn huge(dir: &Dir) -> Box<dyn Any> {
     Box::new(Driver::start(&dir.socket(), &["--padding=10000000"]))
 }
