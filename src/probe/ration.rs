@@ -22,8 +22,9 @@ use crate::poll::{Interest, Round};
 /// the largest headers and trailers that C-core takes are 48 KiB together.
 pub const RATION: usize = 128 * 1024;
 
-/// What is copied at once.
-const BUFFER: usize = 8 * 1024;
+/// What is copied at once. A call as it should be has less than a kilobyte each way, and
+/// what is larger here would stay resident on the stack of each prober.
+const BUFFER: usize = 2 * 1024;
 
 /// What gRPC gets to read an answer that was there by the deadline, and that nobody
 /// had copied yet because this process was stopped or starved.
