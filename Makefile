@@ -6,7 +6,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test hostile chaos soak interop fuzz build static try-static image try-image try-deploy tools deny messages fmt clean programs
+.PHONY: help run test hostile chaos soak memcheck interop fuzz build static try-static image try-image try-deploy tools deny messages fmt clean programs
 
 CARGO ?= cargo
 # What `make soak` is about; what Cargo builds where it is not given.
@@ -30,6 +30,7 @@ help:
 	@echo 'make chaos      stopped processes, clocks that are set, starvation, full disks'
 	@echo 'make soak       100,000 probes and more, a third of them failing; TIME=1200 goes on'
 	@echo '                for so many seconds, BINARY=dist/... soaks what ships'
+	@echo 'make memcheck   every fault of a driver under valgrind and strace'
 	@echo 'make interop    the tests with drivers on grpc-go, grpcio, grpc-js and tonic'
 	@echo 'make fuzz       fuzz each target for TIME=60 seconds; TARGET=head takes one'
 	@echo 'make deny       hold the packages to deny.toml: licences, bans, sources, advisories'
@@ -93,11 +94,17 @@ hostile: programs
 chaos: programs
 	@packaging/tools.sh chaos
 	$(CARGO) test --release --locked --test integration -- chaos:: --test-threads=1
+
 # In seconds.
 soak: TIME ?= 300
 soak: programs
 	SOAK_SECONDS=$(TIME) $(if $(BINARY),LIVENESSPROBE_BINARY=$(abspath $(BINARY))) \
 	  $(CARGO) test --release --locked --test integration -- --ignored soak:: --nocapture
+
+memcheck: programs
+	@packaging/tools.sh memcheck
+	$(CARGO) test --release --locked --test integration -- --ignored memcheck:: --show-output \
+	  --test-threads=1
 
 interop: programs
 	@tests/interop/run.sh

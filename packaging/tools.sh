@@ -27,6 +27,7 @@ needs() {
       /usr/share/gocode/src/google.golang.org/grpc:golang-google-grpc-dev \
       python3:python3 /usr/share/doc/python3-venv:python3-venv node:nodejs npm:npm ;;
     chaos) echo "/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketime.so.1:libfaketime" ;;
+    memcheck) echo valgrind:valgrind strace:strace ;;
     try-emulated) echo qemu-aarch64-static:qemu-user-static ;;
     *) echo "error: '$1' is no step that tools.sh knows" >&2; exit 2 ;;
   esac

@@ -23,6 +23,7 @@ mod http;
 mod image;
 mod interop;
 mod logs;
+mod memcheck;
 mod messages;
 mod metrics;
 mod monitoring;
