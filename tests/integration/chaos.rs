@@ -485,20 +485,37 @@ fn with_a_twentieth_of_a_processor_a_driver_that_hangs_is_no_wedge() {
     };
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &[]);
-    let mut sidecar = start_in(
-        &group,
-        sidecar::binary().as_ref(),
-        &dir,
-        &["--probe-timeout=1s"],
-    );
+    // With the deadline that there is by default: to start takes a tenth of a second of
+    // the processor, and with the first probe that is more than a second here.
+    let mut sidecar = start_in(&group, sidecar::binary().as_ref(), &dir, &[]);
     is_right(&mut sidecar, "starved");
     driver.process.signal(libc::SIGSTOP);
     // Longer than the watchdog's patience with the first of these.
-    let time = FROZEN;
+    let time = FROZEN + Duration::from_secs(3);
     asked_by_a_crowd(&sidecar, time, |status| matches!(status, 500 | 503));
     is_still_running(&mut sidecar, "at a driver that hangs");
     driver.process.signal(libc::SIGCONT);
     is_right(&mut sidecar, "once the driver goes on");
+}
+
+/// With the least patience there is, and others who want the processor, too.
+#[test]
+fn with_a_twentieth_of_a_processor_its_own_pace_goes_on() {
+    let Some(group) = Cgroup::limited(A_TWENTIETH) else {
+        return;
+    };
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &[]);
+    let file = dir.path().join("healthy");
+    let health_file = format!("--health-file={}", file.display());
+    let flags = ["--interval=200ms", "--retries=1", &health_file];
+    let mut sidecar = start_in(&group, sidecar::binary().as_ref(), &dir, &flags);
+    eventually("a health file", || file.exists());
+    asked_by_a_crowd(&sidecar, Duration::from_secs(5), |status| status == 200);
+    let out = &driver.process.out;
+    out.wait_for_count("probe begin", out.count("probe begin") + 10);
+    assert!(file.exists());
+    is_right(&mut sidecar, "at its own pace");
 }
 
 /// The binary, without a page of it in memory: those of a file are counted where they
