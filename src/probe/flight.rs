@@ -231,6 +231,12 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String>
         .map_err(|error| format!("cannot start the thread {name:?}: {error}"))
 }
 
+/// Whoever wakes so much later than it wanted was stopped or starved, and so was the
+/// prober: what it has found is on its way.
+const OVERSLEPT: Duration = Duration::from_millis(10);
+/// And is waited for this long.
+const LAST_CHANCE: Duration = Duration::from_millis(50);
+
 impl Shared {
     /// A panic of a thread that held the lock is passed over: every change
     /// under it is complete in itself.
@@ -255,6 +261,7 @@ impl Shared {
 
     fn wait(&self, &Ticket { fresh, window }: &Ticket) -> Answer {
         let mut state = self.lock();
+        let mut last_chance = None;
         loop {
             if let Some(answer) = state.answer_for(fresh, window) {
                 return answer;
@@ -269,11 +276,16 @@ impl Shared {
             } else {
                 window.wait_for_call()
             };
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let until = last_chance.unwrap_or(until);
+            let now = Instant::now();
+            let left = until.saturating_duration_since(now);
+            if !left.is_zero() {
+                state = wait(&self.changed, state, left);
+            } else if last_chance.is_none() && now > until + OVERSLEPT {
+                last_chance = Some(now + LAST_CHANCE);
+            } else {
                 return self.give_up(&mut state, window);
             }
-            state = wait(&self.changed, state, left);
         }
     }
 

@@ -133,6 +133,16 @@ impl Ration {
             lanes.outwards.end(&self.ours);
         }
         lanes.outwards.copy(&self.ours, &self.driver, usize::MAX);
+        if lanes.outwards.is_refused {
+            // It may have said all that it had to say before.
+            while self.left > 0 {
+                match lanes.inwards.copy(&self.driver, &self.ours, self.left) {
+                    0 => break,
+                    taken => self.left -= taken,
+                }
+            }
+            lanes.outwards.end(&self.ours);
+        }
         taken > 0
     }
 }
@@ -148,7 +158,10 @@ struct Lane {
     buffer: [u8; BUFFER],
     begin: usize,
     end: usize,
+    /// Nothing more is read.
     is_over: bool,
+    /// Nobody takes what is written.
+    is_refused: bool,
 }
 
 impl Default for Lane {
@@ -158,6 +171,7 @@ impl Default for Lane {
             begin: 0,
             end: 0,
             is_over: false,
+            is_refused: false,
         }
     }
 }
@@ -193,8 +207,10 @@ impl Lane {
             match to.write(&self.buffer[self.begin..self.end]) {
                 Ok(count) => self.begin += count,
                 Err(error) if is_later(&error) => break,
-                // Whoever sends is to know that nobody takes it.
-                Err(_) => self.end(from),
+                Err(_) => {
+                    self.begin = self.end;
+                    (self.is_over, self.is_refused) = (true, true);
+                }
             }
         }
         taken
@@ -339,6 +355,26 @@ mod tests {
         });
         assert_eq!(serve(&mut ration, told, LATE), "closed");
         assert_eq!(asker.join().unwrap(), 0);
+    }
+
+    #[test]
+    fn what_a_driver_says_before_it_closes_is_not_lost() {
+        for length in [4, 20_000] {
+            let (mut driver, mut ration, mut grpc) = line();
+            let told = Told::default();
+            let teller = told.clone();
+            grpc.write_all(b"ping").unwrap();
+            driver.write_all(&vec![b'x'; length]).unwrap();
+            drop(driver);
+            let reader = thread::spawn(move || {
+                let mut heard = Vec::new();
+                grpc.read_to_end(&mut heard).unwrap();
+                teller.tell("closed");
+                heard.len()
+            });
+            assert_eq!(serve(&mut ration, told, LATE), "closed");
+            assert_eq!(reader.join().unwrap(), length);
+        }
     }
 
     #[test]

@@ -12,8 +12,9 @@ const CONNECT_MARGIN: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_millis(50);
 
 /// How long after its deadline a probe ends at the latest, unless the process is stopped
-/// or starved: three times what those who wait allow it.
-const STOPPED: Duration = Duration::from_millis(150);
+/// or starved: longer than those who wait allow it, and shorter than a processor's quota
+/// period, a tenth of a second (cgroups(7), cpu.max).
+const STOPPED: Duration = Duration::from_millis(80);
 
 /// A hundred years: beyond every use, and within what a clock can add.
 const LONGEST: Duration = Duration::from_hours(876_600);
@@ -117,7 +118,7 @@ mod tests {
     fn what_is_a_little_late_is_not_long_over() {
         let now = Instant::now();
         let window = Window::new(now, Duration::from_secs(3));
-        for (after, is_long_over) in [(0, false), (3_100, false), (3_151, true)] {
+        for (after, is_long_over) in [(0, false), (3_050, false), (3_081, true)] {
             let at = now + Duration::from_millis(after);
             assert_eq!(window.is_long_over(at), is_long_over, "{after}");
         }
