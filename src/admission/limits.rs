@@ -10,8 +10,8 @@
 //! | answers on their way out | - | 8 x the longest, the metrics: tens of KiB |
 //!
 //! With main, the log's, the prober's, the watchdog's, for a while the driver's
-//! name's, and gRPC's eight on two cores (its event engine has as many as there
-//! are cores, from 2 to 16) that makes at most 27. Each driver of
+//! name's, and gRPC's, which are eight at most on any node (src/probe/parts.rs), that
+//! makes at most 27. Each driver of
 //! --extra-csi-address has up to five more: prober, watchdog, for a while its name's,
 //! and a stream's and a request's.
 

@@ -79,8 +79,10 @@ impl Caller {
         window: Window,
     ) -> Result<Reply, CallError> {
         let timeout = window.answer_by().saturating_duration_since(Instant::now());
-        let failed =
-            |error: io::Error| RpcStatus::with_message(RpcStatusCode::INTERNAL, error.to_string());
+        let failed = |error: io::Error| {
+            let status = RpcStatus::with_message(RpcStatusCode::INTERNAL, error.to_string());
+            Err(Error::RpcFailure(status))
+        };
         let (mut ration, theirs) = connection;
         // grpcio panics on a reply of status OK without a message.
         let result = panics::caught(|| {
@@ -90,7 +92,7 @@ impl Caller {
             // gRPC tells the driver of the deadline, and this keeps it (parts.rs).
             ration
                 .serve(reply, window.answer_by(), ClientUnaryReceiver::cancel)
-                .unwrap_or_else(|error| Err(Error::RpcFailure(failed(error))))
+                .unwrap_or_else(failed)
         });
         match result {
             Ok(Ok(reply)) => Ok(reply),

@@ -79,8 +79,8 @@ extern "C" fn dns_ares_shutdown() {}
 
 /// `gpr_cpu_num_cores`: C-core has a thread of its event engine for each processor, from
 /// 2 to 16, and at most two of its executor, of which it starts the second when much comes
-/// at once, and never ends it. Its calls here are few and small, so it is told of one processor, and
-/// takes the same on each node.
+/// at once, and never ends it. Its calls here are few and small, so it is told of one
+/// processor, and takes the same on each node.
 ///
 /// Rejected: no executor at all (`Executor::SetThreadingAll`). It is where C-core waits
 /// for room to write to a driver that does not read; without it the one thread of the
