@@ -6,7 +6,7 @@ rule or a panel asks for against what the sidecar serves, and the rules by promt
     deploy/check-monitoring.py EXPOSITION PROMTOOL [DIRECTORY]
 
 EXPOSITION is a scrape of the sidecar that has every family, PROMTOOL what
-packaging/promtool.sh prints.
+packaging/unpack.sh prints.
 """
 
 import copy
