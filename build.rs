@@ -1,5 +1,6 @@
 //! Records the revision that `--version` prints.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -7,17 +8,33 @@ fn main() {
     println!("cargo:rustc-env=LIVENESSPROBE_REVISION={}", revision());
 }
 
-/// The commit this is built from: `REVISION` where the build is told (a source
-/// archive has no history), else git's word, else "unknown".
+/// The commit that this is built from: `REVISION` where the build is told, else the
+/// word of the source archive, else git's, else "unknown". Of a commit's 40 digits
+/// twelve are kept, so that it is the same whoever says it.
 fn revision() -> String {
     println!("cargo:rerun-if-env-changed=REVISION");
+    println!("cargo:rerun-if-changed=packaging/commit.txt");
     watch_history();
-    if let Ok(given) = std::env::var("REVISION")
-        && !given.is_empty()
-    {
-        return given;
+    let revision = std::env::var("REVISION")
+        .ok()
+        .filter(|given| !given.is_empty())
+        .or_else(archived)
+        .or_else(|| git(&["rev-parse", "HEAD"]))
+        .unwrap_or_else(|| "unknown".to_owned());
+    let is_commit = revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_commit {
+        revision[..12].to_owned()
+    } else {
+        revision
     }
-    git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// What `git archive` wrote into packaging/commit.txt, which in a checkout is a
+/// pattern.
+fn archived() -> Option<String> {
+    let text = fs::read_to_string("packaging/commit.txt").ok()?;
+    let commit = text.split_whitespace().next()?;
+    (!commit.starts_with('$')).then(|| commit.to_owned())
 }
 
 /// Has Cargo run this again when HEAD moves: HEAD itself, the branch it names and

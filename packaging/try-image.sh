@@ -4,7 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)
+. packaging/source.sh
+
 export LIVENESSPROBE_IMAGE=$PWD/dist/livenessprobe-$version.oci.tar
 [ -f "$LIVENESSPROBE_IMAGE" ] || {
   echo "error: there is no dist/livenessprobe-$version.oci.tar; run: make static image" >&2
