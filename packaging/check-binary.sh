@@ -2,7 +2,7 @@
 # Refuses a binary that is not what the image promises: static, stripped, small,
 # and loadable by every kernel of its architecture.
 #
-#   packaging/check-binary.sh amd64|arm64 FILE
+#   packaging/check-binary.sh ARCH FILE
 set -euo pipefail
 
 arch=$1 file=$2
@@ -12,25 +12,22 @@ SIZE_MAX=$((28 * 1024 * 1024 / 10))
 
 refuse() { echo "error: $file $*" >&2; exit 1; }
 
-case $arch in
-  amd64) machine='X86-64' page=$((4 * 1024)) ;;
-  arm64) machine='AArch64' page=$((64 * 1024)) ;;
-  *) echo "error: '$arch' is neither amd64 nor arm64" >&2; exit 2 ;;
-esac
+. "${BASH_SOURCE[0]%/*}/architectures.sh"
+architecture "$arch"
 
-elf() {
+read_elf() {
   local said
   said=$(LC_ALL=C readelf --wide "$@" "$file" 2>&1) || refuse "is no ELF file"
   # What is cut off, readelf only warns of.
   [[ $said != *readelf:* ]] || refuse "is damaged: ${said#*readelf: }"
   echo "$said"
 }
-header=$(elf --file-header)
-segments=$(elf --program-headers)
-dynamic=$(elf --dynamic)
-sections=$(elf --section-headers)
+header=$(read_elf --file-header)
+segments=$(read_elf --program-headers)
+dynamic=$(read_elf --dynamic)
+sections=$(read_elf --section-headers)
 
-[[ $header == *"Machine:"*"$machine"* ]] || refuse "is not for $arch"
+[[ $header == *"Machine:"*"$elf"* ]] || refuse "is not for $arch"
 [[ $header == *'Type:'*'EXEC'* ]] || refuse 'has no fixed address (docs/footprint.md)'
 [[ $segments != *' INTERP '* ]] || refuse 'asks for a dynamic loader (INTERP)'
 [[ $dynamic != *'(NEEDED)'* ]] || refuse 'asks for shared libraries (NEEDED)'

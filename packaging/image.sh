@@ -1,30 +1,26 @@
 #!/usr/bin/env bash
-# Packages dist/livenessprobe-linux-{amd64,arm64} into one multi-arch OCI archive,
+# Packages dist/livenessprobe-linux-* into one multi-arch OCI archive,
 # dist/livenessprobe-<version>.oci.tar, by the Containerfile. `make image` calls
 # this. IMAGE is the name without the version, SOURCE the address of the source;
-# REVISION and SOURCE_DATE_EPOCH are the commit's unless they are given.
+# REVISION and SOURCE_DATE_EPOCH as in source.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)
-# Where git will not (a source archive, a checkout of somebody else's), it says
-# why, and build.rs had to do without, too.
-revision=${REVISION:-$(git rev-parse HEAD || echo unknown)}
-# One time for all files, that of the commit, so that the same source makes the
-# same archive.
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct || echo 0)}
+. packaging/architectures.sh
+. packaging/source.sh
+
 name=$(packaging/name_image.py --whole "${IMAGE:-csi-livenessprobe}"):$version
 archive=dist/livenessprobe-$version.oci.tar
 umask 022
 
-for arch in amd64 arm64; do
+for arch in $ARCHITECTURES; do
   [ -f "dist/livenessprobe-linux-$arch" ] || {
     echo "error: there is no dist/livenessprobe-linux-$arch; run: make static" >&2
     exit 1
   }
   # build.rs writes the first twelve digits into it.
-  grep --quiet --binary-files=text --fixed-strings "${revision:0:12}" "dist/livenessprobe-linux-$arch" || {
-    echo "error: dist/livenessprobe-linux-$arch is not of revision ${revision:0:12}; run: make static" >&2
+  grep --quiet --binary-files=text --fixed-strings "${REVISION:0:12}" "dist/livenessprobe-linux-$arch" || {
+    echo "error: dist/livenessprobe-linux-$arch is not of revision ${REVISION:0:12}; run: make static" >&2
     exit 1
   }
 done
@@ -35,12 +31,13 @@ work=$(mktemp -d)
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 # vfs and chroot ask nothing of the kernel: no overlay, no mounts, no namespaces.
 builder=(buildah --root "$work/root" --runroot "$work/run" --storage-driver vfs)
-for arch in amd64 arm64; do
+for arch in $ARCHITECTURES; do
   echo "== packaging dist/livenessprobe-linux-$arch"
+  architecture "$arch"
   packaging/check-binary.sh "$arch" "dist/livenessprobe-linux-$arch"
-  "${builder[@]}" bud --quiet --isolation chroot --platform "linux/$arch" \
+  "${builder[@]}" bud --quiet --isolation chroot --platform "$platform" \
     --build-arg BINARY=prebuilt --build-arg "VERSION=$version" \
-    --build-arg "REVISION=$revision" --build-arg "SOURCE=${SOURCE:-}" \
+    --build-arg "REVISION=$REVISION" --build-arg "SOURCE=${SOURCE:-}" \
     --timestamp "$SOURCE_DATE_EPOCH" --manifest all --file Containerfile . >/dev/null
 done
 "${builder[@]}" manifest push --quiet --all all "oci:$work/layout:$name" >/dev/null

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Builds dist/livenessprobe-linux-<arch> for amd64 or arm64: one fully static
-# binary (musl libc, libc++), stripped and checked. `make static` calls this.
+# Builds dist/livenessprobe-linux-<arch>: one fully static binary (musl libc,
+# libc++), stripped and checked; beside it the licence texts and the SBOM of what is
+# linked. `make static` calls this.
 #
-#   packaging/static.sh amd64|arm64
+#   packaging/static.sh amd64|arm64|armv7|riscv64
 #
 # zig is the C and C++ compiler and brings musl; cargo-zigbuild fits it to Cargo.
 # Rust's own musl library is rustup's where the target is installed, and else is
@@ -12,13 +13,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 . packaging/versions.sh
+. packaging/architectures.sh
+. packaging/source.sh
 
 arch=${1:-}
-case $arch in
-  amd64) target=x86_64-unknown-linux-musl ;;
-  arm64) target=aarch64-unknown-linux-musl ;;
-  *) echo "error: '$arch' is no architecture this builds for; give amd64 or arm64" >&2; exit 2 ;;
-esac
+architecture "$arch"
 
 rustup_has() {
   local libraries
@@ -49,6 +48,22 @@ packaging/venv.sh "$tools" packaging/requirements.txt
 export PATH=$tools/bin:$PATH
 export CARGO_ZIGBUILD_CACHE_DIR=$tools/wrappers ZIG_GLOBAL_CACHE_DIR=$tools/cache
 
+case $rust in
+  debian) export CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc ;;
+  rustup) export CARGO=${CARGO:-cargo} ;;
+esac
+# Names of source files are in the binary, in its messages. Where they lie is not, so
+# that any directory and any user make the same one: not that of the packages, which
+# Cargo knows, nor this one.
+packages=$("$CARGO" metadata --locked --format-version=1 |
+  python3 -c 'import json, os, sys
+for package in json.load(sys.stdin)["packages"]:
+    if package["name"] == "grpcio-sys":
+        print(os.path.dirname(os.path.dirname(package["manifest_path"])))')
+case $packages$PWD in
+  *[[:space:]]*) echo "error: '$packages' and '$PWD' may have no space in their names" >&2; exit 1 ;;
+esac
+
 # C-core is from 2023: musl since 1.2.4 declares off64_t only on demand, and
 # newer Clangs warn about what was right then. It throws nothing and catches
 # nothing (Google's C++ has no exceptions), so tables for unwinding it would only
@@ -56,28 +71,30 @@ export CARGO_ZIGBUILD_CACHE_DIR=$tools/wrappers ZIG_GLOBAL_CACHE_DIR=$tools/cach
 c_flags='-D_LARGEFILE64_SOURCE -Wno-missing-template-arg-list-after-template-kw'
 c_flags+=' -flto -ffunction-sections -fdata-sections'
 c_flags+=' -fno-exceptions -fno-unwind-tables -fno-asynchronous-unwind-tables'
+# cargo-zigbuild asks for what debuggers need, which is stripped.
+c_flags+=' -g0'
+c_flags+=" -ffile-prefix-map=$packages/="
 name=${target//-/_}
 export "CFLAGS_$name=$c_flags" "CXXFLAGS_$name=$c_flags"
 # CMake 4 refuses the age of C-core's CMakeLists.txt otherwise.
 export CMAKE_POLICY_VERSION_MINIMUM=3.5
 if command -v ccache >/dev/null; then
   # zig's wrapper has no version that ccache could see, and is a Clang.
-  version=$(sha256sum packaging/requirements.txt)
+  sums=$(sha256sum packaging/requirements.txt)
   export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
-  export CCACHE_COMPILERTYPE=clang CCACHE_COMPILERCHECK="string:$version"
+  export CCACHE_COMPILERTYPE=clang CCACHE_COMPILERCHECK="string:$sums"
   export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 fi
 
 # Without a dynamic loader there is nothing that relocates; a fixed address saves
 # the pages that doing it ourselves would dirty (docs/footprint.md).
 flags='-C relocation-model=static -C link-arg=-flto'
-if [ "$arch" = arm64 ]; then
-  # Kernels there have pages of up to 64 KiB.
-  flags+=' -C link-arg=-Wl,-z,max-page-size=65536'
-fi
+# The last one that fits counts: a source archive has the packages in this directory.
+flags+=" --remap-path-prefix=$PWD=/source --remap-path-prefix=$packages=/packages"
+flags+=" -C link-arg=-Wl,-z,max-page-size=$page"
 options=()
 if [ "$rust" = debian ]; then
-  export CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
+  export RUSTC_BOOTSTRAP=1
   # zig brings the start files and libunwind. No backtraces: a stripped binary
   # has no names to show in them.
   flags+=' -C link-self-contained=no'
@@ -87,6 +104,7 @@ if [ "$rust" = debian ]; then
     echo "note: this was tried with Rust $RUST_TRIED; Debian has $found now" >&2
 fi
 export RUSTFLAGS=$flags
+case $arch in armv7 | riscv64) export RUSTC_WRAPPER=$PWD/packaging/bindings.sh ;; esac
 
 echo "== building for $target with $rust's Rust (the first time gRPC compiles for some minutes)"
 # Wherever Cargo's settings would have it.
@@ -100,4 +118,5 @@ install -m 755 "target/$target/dist/livenessprobe" "$binary.new"
 packaging/check-binary.sh "$arch" "$binary.new"
 mv "$binary.new" "$binary"
 packaging/licences.py dist/licenses "$tools"
+packaging/sbom.py "dist/csi-livenessprobe-$version.cdx.json" "$tools"
 echo "built $binary ($(stat -c %s "$binary") bytes)"

@@ -2,11 +2,14 @@
 # Runs the tests on the very file that ships: all of them on this machine's
 # architecture, what is not about time or memory under an emulator on another.
 #
-#   packaging/try-static.sh amd64|arm64
+#   packaging/try-static.sh ARCH
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-arch=${1:?"give amd64 or arm64"}
+. packaging/architectures.sh
+
+arch=${1:-}
+architecture "$arch"
 export LIVENESSPROBE_BINARY=$PWD/dist/livenessprobe-linux-$arch
 [ -x "$LIVENESSPROBE_BINARY" ] || {
   echo "error: there is no dist/livenessprobe-linux-$arch; run: make static ARCH=$arch" >&2
@@ -23,8 +26,8 @@ tests() {
   cargo test --release --locked --test integration -- "$@"
 }
 
-case $arch:$(uname -m) in
-  amd64:x86_64 | arm64:aarch64)
+case $machine in
+  "$(uname -m)")
     echo "== dist/livenessprobe-linux-$arch: footprint, and all tests"
     tests --ignored footprint:: chaos:: --show-output --test-threads=1
     # Not those that are about no binary.
@@ -36,7 +39,7 @@ case $arch:$(uname -m) in
     ;;
   *)
     packaging/tools.sh try-emulated
-    case $arch in amd64) emulator=qemu-x86_64-static ;; arm64) emulator=qemu-aarch64-static ;; esac
+    emulator=qemu-$machine-static
     echo "== dist/livenessprobe-linux-$arch under $emulator"
     LIVENESSPROBE_RUNNER=$emulator tests shipped::
     ;;

@@ -14,3 +14,5 @@ CARGO_ZIGBUILD=0.24.0
 # The fuzzer, and the policy of deny.toml.
 CARGO_FUZZ=0.13.2
 CARGO_DENY=0.20.2
+# The bindgen that grpcio-sys asks for; requirements-bindings.txt has its libclang.
+BINDGEN=0.59.2

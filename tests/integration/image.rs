@@ -25,6 +25,14 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
+/// What each platform's binary is called, and how OCI calls the platform.
+const PLATFORMS: [(&str, &str, &str); 4] = [
+    ("amd64", "amd64", ""),
+    ("arm64", "arm64", ""),
+    ("armv7", "arm", "v7"),
+    ("riscv64", "riscv64", ""),
+];
+
 /// One file out of a tar archive.
 fn member(archive: &Path, name: &str) -> Vec<u8> {
     let output = Command::new("tar")
@@ -39,7 +47,7 @@ fn member(archive: &Path, name: &str) -> Vec<u8> {
 
 #[test]
 #[ignore = "about the image; run: make try-image"]
-fn it_is_one_index_with_both_architectures() {
+fn it_is_one_index_with_each_architecture() {
     let index = json(&skopeo(&["inspect", "--raw"]));
     assert_eq!(
         index["mediaType"],
@@ -50,14 +58,15 @@ fn it_is_one_index_with_both_architectures() {
         .unwrap()
         .iter()
         .map(|manifest| {
-            format!(
-                "{}/{}",
-                text(&manifest["platform"]["os"]),
-                text(&manifest["platform"]["architecture"])
-            )
+            let platform = &manifest["platform"];
+            let (os, architecture) = (text(&platform["os"]), text(&platform["architecture"]));
+            let variant = platform["variant"].as_str().unwrap_or_default();
+            format!("{os}/{architecture}/{variant}")
         })
         .collect();
-    assert_eq!(platforms, ["linux/amd64", "linux/arm64"]);
+    let expected =
+        PLATFORMS.map(|(_, architecture, variant)| format!("linux/{architecture}/{variant}"));
+    assert_eq!(platforms, expected);
 }
 
 fn text(value: &Value) -> &str {
@@ -82,11 +91,17 @@ fn containerd_and_podman_find_its_whole_name() {
 #[test]
 #[ignore = "about the image; run: make try-image"]
 fn each_architecture_has_its_binary_its_licences_and_its_labels() {
-    for arch in ["amd64", "arm64"] {
+    for (arch, oci, variant) in PLATFORMS {
         let dir = Dir::new();
         succeed(
             Command::new("skopeo")
-                .args(["copy", "--override-arch", arch])
+                .args([
+                    "copy",
+                    "--override-arch",
+                    oci,
+                    "--override-variant",
+                    variant,
+                ])
                 .arg(format!("oci-archive:{}", archive().display()))
                 .arg(format!("dir:{}", dir.path().display())),
         );
@@ -95,7 +110,7 @@ fn each_architecture_has_its_binary_its_licences_and_its_labels() {
         let blob = |part: &Value| text(&part["digest"]).replace("sha256:", "");
 
         let config = json(std::str::from_utf8(&read(&blob(&manifest["config"]))).unwrap());
-        assert_eq!(config["architecture"], arch);
+        assert_eq!(config["architecture"], oci);
         let run = &config["config"];
         assert_eq!(run["Entrypoint"], json(r#"["/livenessprobe"]"#));
         assert_eq!(run["ExposedPorts"], json(r#"{"9808/tcp":{}}"#));

@@ -75,11 +75,14 @@ fn a_damaged_or_foreign_file_is_refused() {
     is_refused(&check(ARCH, &path), "is damaged");
     std::fs::write(&path, "#!/bin/sh\n").unwrap();
     is_refused(&check(ARCH, &path), "is no ELF file");
-    let other = if ARCH == "amd64" { "arm64" } else { "amd64" };
-    is_refused(
-        &check(other, sidecar::binary().as_ref()),
-        &format!("is not for {other}"),
-    );
+    for other in ["amd64", "arm64", "armv7", "riscv64"] {
+        if other != ARCH {
+            let output = check(other, sidecar::binary().as_ref());
+            is_refused(&output, &format!("is not for {other}"));
+        }
+    }
+    let output = check("s390x", sidecar::binary().as_ref());
+    is_refused(&output, "give one of: amd64 arm64 armv7 riscv64");
 }
 
 #[test]

@@ -492,17 +492,6 @@ fn what_only_the_lock_file_names_is_not_built() {
     }
 }
 
-#[test]
-fn nothing_is_built_for_32_bits() {
-    for arch in ["arm", "386", "riscv64"] {
-        let output = Command::new(root().join("packaging/static.sh"))
-            .arg(arch)
-            .output()
-            .unwrap();
-        assert_eq!(output.status.code(), Some(2), "{arch}: {output:?}");
-    }
-}
-
 /// CVE-2026-66752, with the requests of its report, and RUSTSEC-2020-0031's.
 #[test]
 fn a_body_that_two_servers_would_end_elsewhere_is_refused() {
