@@ -6,13 +6,19 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test hostile chaos soak memcheck interop fuzz build static try-static image try-image try-deploy tools deny messages fmt clean programs
+.PHONY: help run test hostile chaos soak memcheck interop fuzz build static try-static image try-image try-deploy airgap try-airgap verify-reproducible release tools deny messages fmt clean programs
 
 CARGO ?= cargo
 # What `make soak` is about; what Cargo builds where it is not given.
 BINARY ?=
-# What `make static` and `make try-static` are about; both where it is not given.
-ARCH ?= amd64 arm64
+# What `make static`, `make try-static` and the like are about; all where it is not given.
+ARCHITECTURES := $(shell . packaging/architectures.sh && echo $$ARCHITECTURES)
+ARCH ?= $(ARCHITECTURES)
+# What is released, and the key of gpg's that signs it.
+VERSION ?=
+SIGN_KEY ?=
+# 1: nothing is downloaded and nothing is installed.
+OFFLINE ?=
 
 # C-core's objects outlive `make clean` where ccache is installed. It is never
 # required.
@@ -21,6 +27,11 @@ export CMAKE_C_COMPILER_LAUNCHER ?= ccache
 export CMAKE_CXX_COMPILER_LAUNCHER ?= ccache
 export CCACHE_BASEDIR ?= $(CURDIR)
 export CCACHE_NOHASHDIR ?= 1
+endif
+
+ifneq ($(OFFLINE),)
+export OFFLINE
+export CARGO_NET_OFFLINE := true
 endif
 
 help:
@@ -34,12 +45,19 @@ help:
 	@echo 'make interop    the tests with drivers on grpc-go, grpcio, grpc-js and tonic'
 	@echo 'make fuzz       fuzz each target for TIME=60 seconds; TARGET=head takes one'
 	@echo 'make deny       hold the packages to deny.toml: licences, bans, sources, advisories'
-	@echo 'make build      build target/release/livenessprobe, for this machine'
-	@echo 'make static     build dist/livenessprobe-linux-amd64 and -arm64, as shipped;'
-	@echo '                ARCH=arm64 builds one'
-	@echo 'make try-static run the tests on what is in dist/; arm64 under qemu'
+	@echo 'make build      build target/release/livenessprobe, for this machine; OFFLINE=1'
+	@echo '                downloads and installs nothing'
+	@echo 'make static     build dist/livenessprobe-linux-* as shipped:'
+	@echo '                $(ARCHITECTURES); ARCH=arm64 builds one'
+	@echo 'make try-static run the tests on what is in dist/; other processors under qemu'
 	@echo 'make image      package dist/ as dist/livenessprobe-<version>.oci.tar'
 	@echo 'make try-image  run that image in podman, as locked in as a pod can be'
+	@echo 'make airgap     bundle the image, its sums, SBOM, manifests and source;'
+	@echo '                SIGN_KEY=... signs the sums with gpg'
+	@echo 'make try-airgap use that bundle: a registry, a containerd, a build without network'
+	@echo 'make verify-reproducible'
+	@echo '                build what is in dist/ again, elsewhere, and compare; ARCH=amd64'
+	@echo 'make release    all that is released of VERSION=x.y.z, from a clean checkout'
 	@echo 'make try-deploy check the manifests, alerts and dashboard of deploy/'
 	@echo 'make messages   make src/messages/ of proto/'
 	@echo 'make fmt        format the source'
@@ -120,6 +138,19 @@ image:
 
 try-image: programs
 	@packaging/try-image.sh
+
+airgap: tools
+	@SIGN_KEY="$(SIGN_KEY)" packaging/airgap.sh
+
+try-airgap: tools
+	@packaging/try-airgap.sh
+
+verify-reproducible: ARCH = amd64
+verify-reproducible:
+	@packaging/verify-reproducible.sh $(ARCH)
+
+release: tools
+	@SIGN_KEY="$(SIGN_KEY)" packaging/release.sh "$(VERSION)" $(ARCH)
 
 try-deploy: programs
 	@deploy/try.sh

@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 
 . packaging/architectures.sh
 . packaging/source.sh
+. packaging/tar.sh
 
 name=$(packaging/name_image.py --whole "${IMAGE:-csi-livenessprobe}"):$version
 archive=dist/livenessprobe-$version.oci.tar
@@ -42,8 +43,6 @@ for arch in $ARCHITECTURES; do
 done
 "${builder[@]}" manifest push --quiet --all all "oci:$work/layout:$name" >/dev/null
 packaging/name_image.py "$work/layout" "$name"
-tar --create --file "$archive.new" --directory "$work/layout" --sort=name \
-  --format=ustar --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
-  --mtime="@$SOURCE_DATE_EPOCH" blobs index.json oci-layout
+archive "$work/layout" blobs index.json oci-layout >"$archive.new"
 mv "$archive.new" "$archive"
 echo "built $archive ($(stat -c %s "$archive") bytes)"

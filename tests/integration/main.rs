@@ -32,6 +32,7 @@ mod packaging;
 mod periodic;
 mod properties;
 mod readme;
+mod release;
 mod security;
 mod services;
 mod several;
