@@ -11,7 +11,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 # What `make soak` is about; what Cargo builds where it is not given.
 BINARY ?=
-# What `make static`, `make try-static` and the like are about; all where it is not given.
+# What is built, packaged and tried for; all where it is not given.
 ARCHITECTURES := $(shell . packaging/architectures.sh && echo $$ARCHITECTURES)
 ARCH ?= $(ARCHITECTURES)
 # What is released, and the key of gpg's that signs it.
@@ -134,16 +134,16 @@ try-static: programs
 	@for arch in $(ARCH); do packaging/try-static.sh "$$arch" || exit; done
 
 image:
-	@packaging/image.sh
+	@packaging/image.sh $(ARCH)
 
 try-image: programs
-	@packaging/try-image.sh
+	@packaging/try-image.sh $(ARCH)
 
 airgap: tools
 	@SIGN_KEY="$(SIGN_KEY)" packaging/airgap.sh
 
 try-airgap: tools
-	@packaging/try-airgap.sh
+	@QUICK="$(QUICK)" packaging/try-airgap.sh $(ARCH)
 
 verify-reproducible: ARCH = amd64
 verify-reproducible:

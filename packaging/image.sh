@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 # Packages dist/livenessprobe-linux-* into one multi-arch OCI archive,
 # dist/livenessprobe-<version>.oci.tar, by the Containerfile. `make image` calls
-# this. IMAGE is the name without the version, SOURCE the address of the source;
+# this.
+#
+#   packaging/image.sh ARCH ...
+#
+# IMAGE is the name without the version, SOURCE the address of the source;
 # REVISION and SOURCE_DATE_EPOCH as in source.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,7 +18,8 @@ name=$(packaging/name_image.py --whole "${IMAGE:-csi-livenessprobe}"):$version
 archive=dist/livenessprobe-$version.oci.tar
 umask 022
 
-for arch in $ARCHITECTURES; do
+for arch in "$@"; do
+  architecture "$arch"
   [ -f "dist/livenessprobe-linux-$arch" ] || {
     echo "error: there is no dist/livenessprobe-linux-$arch; run: make static" >&2
     exit 1
@@ -32,7 +37,7 @@ work=$(mktemp -d)
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 # vfs and chroot ask nothing of the kernel: no overlay, no mounts, no namespaces.
 builder=(buildah --root "$work/root" --runroot "$work/run" --storage-driver vfs)
-for arch in $ARCHITECTURES; do
+for arch in "$@"; do
   echo "== packaging dist/livenessprobe-linux-$arch"
   architecture "$arch"
   packaging/check-binary.sh "$arch" "dist/livenessprobe-linux-$arch"

@@ -71,8 +71,9 @@ esac
 c_flags='-D_LARGEFILE64_SOURCE -Wno-missing-template-arg-list-after-template-kw'
 c_flags+=' -flto -ffunction-sections -fdata-sections'
 c_flags+=' -fno-exceptions -fno-unwind-tables -fno-asynchronous-unwind-tables'
-# cargo-zigbuild asks for what debuggers need, which is stripped.
-c_flags+=' -g0'
+# As the link is told: zig builds its C and C++ libraries anew for a size, and for what
+# debuggers need, that differ from those before, and CMake's first checks link, too.
+c_flags+=' -Os -s'
 c_flags+=" -ffile-prefix-map=$packages/="
 name=${target//-/_}
 export "CFLAGS_$name=$c_flags" "CXXFLAGS_$name=$c_flags"
@@ -88,7 +89,8 @@ fi
 
 # Without a dynamic loader there is nothing that relocates; a fixed address saves
 # the pages that doing it ourselves would dirty (docs/footprint.md).
-flags='-C relocation-model=static -C link-arg=-flto'
+# For size, zig's libraries, too.
+flags='-C relocation-model=static -C link-arg=-flto -C link-arg=-Os'
 # The last one that fits counts: a source archive has the packages in this directory.
 flags+=" --remap-path-prefix=$PWD=/source --remap-path-prefix=$packages=/packages"
 flags+=" -C link-arg=-Wl,-z,max-page-size=$page"

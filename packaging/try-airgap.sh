@@ -5,14 +5,15 @@
 # the registry as a mirror, and builds the source archive with the network off.
 # `make try-airgap` calls this.
 #
-#   packaging/try-airgap.sh [QUICK]
+#   packaging/try-airgap.sh ARCH ...
 #
-# QUICK leaves out gRPC's C-core of that build, which compiles for some minutes.
+# QUICK=1 leaves out gRPC's C-core of that build, which compiles for some minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. packaging/architectures.sh
 . packaging/source.sh
 
-quick=${1:-}
+quick=${QUICK:-}
 refuse() { echo "error: $*" >&2; exit 1; }
 bundle=$PWD/dist/csi-livenessprobe-$version-airgap.tar
 [ -f "$bundle" ] || refuse "there is no $bundle; run: make airgap"
@@ -84,7 +85,8 @@ ctr=("$ctr" --address "$work/containerd.sock" --namespace k8s.io)
 "${ctr[@]}" images import --all-platforms --snapshotter native "$archive"
 whole=docker.io/library/csi-livenessprobe:$version
 "${ctr[@]}" images list "name==$whole" | tee "$work/images"
-for platform in linux/amd64 linux/arm64 linux/arm/v7 linux/riscv64; do
+for arch in "$@"; do
+  architecture "$arch"
   grep --quiet --word-regexp "$platform" "$work/images" || refuse "containerd has no $platform of $whole"
 done
 grep --quiet "$digest" "$work/images" || refuse "containerd has another digest than $digest"
@@ -115,7 +117,7 @@ cd "$work/csi-livenessprobe-$version"
 off() { unshare --net env CARGO_HOME="$work/cargo" OFFLINE=1 CARGO_NET_OFFLINE=true "$@"; }
 ! off timeout 10 bash -c 'exec 3<>/dev/tcp/1.1.1.1/443' 2>/dev/null || refuse 'the network is not off'
 if [ -n "$quick" ]; then
-  off cargo check --release --locked -p protobuf -p prometheus -p tiny_http -p env_logger \
+  off cargo check --release --locked -p protobuf -p prometheus -p tiny_http -p env_logger@0.11 \
     -p pico-args -p socket2 -p signal-hook
   off cargo tree --locked --edges all >/dev/null
 else

@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # Runs the image in dist/ with podman and runc, and looks into it with skopeo:
 # tests/integration/image.rs has what is tried. `make try-image` calls this.
+#
+#   packaging/try-image.sh ARCH ...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 . packaging/source.sh
 
+# What must be in it.
+export LIVENESSPROBE_ARCHITECTURES="$*"
 export LIVENESSPROBE_IMAGE=$PWD/dist/livenessprobe-$version.oci.tar
 [ -f "$LIVENESSPROBE_IMAGE" ] || {
   echo "error: there is no dist/livenessprobe-$version.oci.tar; run: make static image" >&2

@@ -63,9 +63,12 @@ image=dist/livenessprobe-$version.oci.tar bundle=dist/csi-livenessprobe-$version
 if [ -f "$image" ]; then
   echo '== packaging there'
   # What was not built there is packaged there all the same.
+  packaged=()
   for arch in $ARCHITECTURES; do
+    [ -e "dist/livenessprobe-linux-$arch" ] || continue
+    packaged+=("$arch")
     [ -e "$there/dist/livenessprobe-linux-$arch" ] ||
-      cp "$here/dist/livenessprobe-linux-$arch" "$there/dist/"
+      cp "dist/livenessprobe-linux-$arch" "$there/dist/"
   done
   # A checkout of somebody else's, to git.
   if [ "$(id -u)" = 0 ]; then chown -R 0:0 "$there"; fi
@@ -73,7 +76,7 @@ if [ -f "$image" ]; then
     cd "$there"
     umask 077
     export TZ=Pacific/Kiritimati
-    make image
+    make image "ARCH=${packaged[*]}"
     if [ -f "$here/$bundle" ]; then make airgap SIGN_KEY=; fi
   )
   compare "$image"
