@@ -14,11 +14,21 @@ BINARY ?=
 # What is built, packaged and tried for; all where it is not given.
 ARCHITECTURES := $(shell . packaging/architectures.sh && echo $$ARCHITECTURES)
 ARCH ?= $(ARCHITECTURES)
+ifeq ($(strip $(ARCH)),)
+$(error ARCH is empty; right would be some of: $(ARCHITECTURES))
+endif
 # What is released, and the key of gpg's that signs it.
 VERSION ?=
 SIGN_KEY ?=
+# 1: make try-airgap leaves out gRPC's C-core, which compiles for minutes.
+QUICK ?=
 # 1: nothing is downloaded and nothing is installed.
 OFFLINE ?=
+ifneq ($(filter-out 1,$(OFFLINE) $(QUICK)),)
+$(error OFFLINE=$(OFFLINE) QUICK=$(QUICK): right would be 1, or nothing)
+endif
+# Scripts read them as they are given, with whatever is in them.
+export VERSION SIGN_KEY QUICK
 
 # C-core's objects outlive `make clean` where ccache is installed. It is never
 # required.
@@ -140,17 +150,17 @@ try-image: programs
 	@packaging/try-image.sh $(ARCH)
 
 airgap: tools
-	@SIGN_KEY="$(SIGN_KEY)" packaging/airgap.sh
+	@packaging/airgap.sh $(ARCH)
 
 try-airgap: tools
-	@QUICK="$(QUICK)" packaging/try-airgap.sh $(ARCH)
+	@packaging/try-airgap.sh $(ARCH)
 
-verify-reproducible: ARCH = amd64
+# One, where it is not given: each compiles anew.
 verify-reproducible:
-	@packaging/verify-reproducible.sh $(ARCH)
+	@packaging/verify-reproducible.sh $(if $(filter file,$(origin ARCH)),amd64,$(ARCH))
 
 release: tools
-	@SIGN_KEY="$(SIGN_KEY)" packaging/release.sh "$(VERSION)" $(ARCH)
+	@packaging/release.sh "$$VERSION" $(ARCH)
 
 try-deploy: programs
 	@deploy/try.sh

@@ -1,33 +1,49 @@
 #!/usr/bin/env bash
 # Makes dist/csi-livenessprobe-<version>-airgap.tar: all that somebody without a network
-# needs, of what is in dist/. `make airgap` calls this; docs/airgap.md, which is the
-# bundle's README.md, says what is in it.
+# needs, of what is in dist/ and of what is committed. `make airgap` calls this;
+# docs/airgap.md, which is the bundle's README.md, says what is in it.
 #
-# SIGN_KEY names a key of gpg's that SHA256SUMS is signed with, into SHA256SUMS.asc
-# beside it. A signature has its own time, so a bundle with one differs in that file
-# from the next one.
+#   packaging/airgap.sh ARCH ...
+#
+# The image must be for these, and of this commit. SIGN_KEY names a key of gpg's that
+# SHA256SUMS is signed with, into SHA256SUMS.asc beside it. A signature has its own time,
+# so a bundle with one differs in that file from the next one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. packaging/architectures.sh
+. packaging/checkout.sh
+. packaging/sign.sh
 . packaging/source.sh
 . packaging/tar.sh
 
 refuse() { echo "error: $*" >&2; exit 1; }
+[ $# -gt 0 ] || refuse "give at least one of: $ARCHITECTURES"
+must_be_checkout
+# What is signed is vouched for.
+if [ -n "${SIGN_KEY:-}" ]; then
+  must_be_clean
+  must_be_able_to_sign
+fi
 image=dist/livenessprobe-$version.oci.tar
 [ -f "$image" ] || refuse "there is no $image; run: make static image"
-# What is signed here is vouched for.
-label=$(packaging/revision_of.py "$image")
-[ "$label" = "$REVISION" ] ||
-  refuse "$image is of revision $label, and this is $REVISION; run: make static image"
+platforms=()
+for arch in "$@"; do
+  architecture "$arch"
+  platforms+=("$platform")
+done
 packaging/tools.sh airgap
-if [ -n "${SIGN_KEY:-}" ]; then
-  command -v gpg >/dev/null || refuse 'SIGN_KEY is given, and there is no gpg; install gnupg'
-  gpg --batch --list-secret-keys "$SIGN_KEY" >/dev/null 2>&1 ||
-    refuse "gpg has no secret key SIGN_KEY=$SIGN_KEY; see: gpg --list-secret-keys"
+# One version of Cargo vendors otherwise than another, and the SBOM has the compiler's
+# library: those that `make static` takes.
+if [ "${RUST:-debian}" != rustup ]; then
+  packaging/tools.sh static-debian
+  export CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc
 fi
+found=$(packaging/describe_image.py "$image")
+right="$REVISION ${platforms[*]}"
+[ "$found" = "$right" ] ||
+  refuse "$image is of $found, and not of $right; run: make static image, with the same ARCH"
 
 packaging/source-archive.sh
-# The compiler's library is in it: asked of the compiler that `make static` took.
-[ "${RUST:-debian}" = rustup ] || export CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc
 sbom=dist/csi-livenessprobe-$version.cdx.json
 packaging/check-sbom.sh "$sbom" dist/licenses
 
@@ -37,20 +53,16 @@ trap 'rm -rf "$work"' EXIT
 name=csi-livenessprobe-$version-airgap
 bundle=$work/$name
 mkdir "$bundle"
-cp "$image" "dist/csi-livenessprobe-$version-source.tar.xz" \
-  "$sbom" security/openvex.json "$bundle"
-cp -r deploy "$bundle/deploy"
+cp "$image" "dist/csi-livenessprobe-$version-source.tar.xz" "$sbom" "$bundle"
 cp -r dist/licenses "$bundle/licenses"
-cp docs/airgap.md "$bundle/README.md"
-cp CHANGELOG.md SECURITY.md "$bundle"
+git archive HEAD deploy | tar --extract --directory "$bundle"
+git show HEAD:security/openvex.json >"$bundle/openvex.json"
+git show HEAD:docs/airgap.md | sed 's#](\.\./#](#g' >"$bundle/README.md"
 (
   cd "$bundle"
   find . -type f ! -name SHA256SUMS -printf '%P\0' | LC_ALL=C sort --zero-terminated |
     xargs --null sha256sum >SHA256SUMS
-  if [ -n "${SIGN_KEY:-}" ]; then
-    gpg --batch --yes --local-user "$SIGN_KEY" --armor --detach-sign SHA256SUMS
-    gpg --batch --verify SHA256SUMS.asc SHA256SUMS
-  fi
+  sign SHA256SUMS
 )
 archive "$work" "$name" >"dist/$name.tar.new"
 mv "dist/$name.tar.new" "dist/$name.tar"

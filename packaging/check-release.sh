@@ -8,6 +8,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . packaging/architectures.sh
+. packaging/checkout.sh
+# What git says, and nobody else.
+unset REVISION SOURCE_DATE_EPOCH
 . packaging/source.sh
 
 refuse() { echo "error: $*" >&2; exit 1; }
@@ -16,7 +19,7 @@ wanted=${1:-}
   refuse "VERSION=$wanted is no version (https://semver.org); right would be VERSION=$version"
 shift
 [ "$wanted" = "$version" ] || refuse "VERSION=$wanted, and Cargo.toml has $version"
-sections=$(grep '^## \[' CHANGELOG.md)
+sections=$(grep '^## \[' CHANGELOG.md || true)
 [ "$(head -1 <<<"$sections")" = '## [Unreleased]' ] ||
   refuse "CHANGELOG.md begins with $(head -1 <<<"$sections"); right would be ## [Unreleased]"
 newest=$(sed -n 2p <<<"$sections")
@@ -25,8 +28,7 @@ newest=$(sed -n 2p <<<"$sections")
 unreleased=$(sed -n '/^## \[Unreleased\]$/,/^## \[[^U]/p' CHANGELOG.md | grep -v '^## \[\|^$' || true)
 [ -z "$unreleased" ] ||
   refuse "CHANGELOG.md has what is not released: $(head -1 <<<"$unreleased"); move it to $wanted"
-changes=$(git status --porcelain)
-[ -z "$changes" ] || refuse "the checkout has changes, of $(head -1 <<<"$changes"); commit them first"
+must_be_clean
 # Somebody may have it already.
 tagged=$(git rev-parse --quiet --verify "refs/tags/v$wanted^{commit}" || true)
 [ -z "$tagged" ] || [ "$tagged" = "$REVISION" ] ||

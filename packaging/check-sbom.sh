@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Holds an SBOM to CycloneDX's schema and to what is linked. CARGO and RUSTC are those
-# that it was made with.
+# that it was made with, and so is REVISION where it is given.
 #
 #   packaging/check-sbom.sh SBOM LICENCES
 set -euo pipefail

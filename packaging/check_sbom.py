@@ -9,6 +9,7 @@ calls this with the Python that has the schema.
 
 import functools
 import json
+import os
 import pathlib
 import re
 import sys
@@ -62,6 +63,11 @@ def form(sbom: Sbom) -> None:
     if error is not None:
         where = "/".join(map(str, error.data.absolute_path))
         sbom.want(False, f"no CycloneDX 1.6: {where}: {error.data.message[:300]}")
+    revisions = {one["value"] for one in sbom.root["properties"] if one["name"].endswith(":revision")}
+    wanted = os.environ.get("REVISION")
+    sbom.want(
+        wanted is None or revisions == {wanted}, f"it is of revision {revisions}, not of {wanted}"
+    )
     licensing = get_spdx_licensing()
     sbom.want(len(sbom.components) == len(sbom.document["components"]), "a bom-ref is there twice")
     for ref, component in {**sbom.components, sbom.root["bom-ref"]: sbom.root}.items():

@@ -14,6 +14,8 @@ cd "$(dirname "$0")/.."
 . packaging/source.sh
 . packaging/tar.sh
 
+[ $# -gt 0 ] || { echo "error: give at least one of: $ARCHITECTURES" >&2; exit 2; }
+
 name=$(packaging/name_image.py --whole "${IMAGE:-csi-livenessprobe}"):$version
 archive=dist/livenessprobe-$version.oci.tar
 umask 022
@@ -34,15 +36,16 @@ packaging/tools.sh image
 
 work=$(mktemp -d)
 # vfs keeps layers that their owner may not write.
-trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+trap 'chmod -R u+w "$work" || true; rm -rf "$work"' EXIT
 # vfs and chroot ask nothing of the kernel: no overlay, no mounts, no namespaces.
 builder=(buildah --root "$work/root" --runroot "$work/run" --storage-driver vfs)
 for arch in "$@"; do
   echo "== packaging dist/livenessprobe-linux-$arch"
   architecture "$arch"
+  IFS=/ read -r _ _ variant <<<"$platform"
   packaging/check-binary.sh "$arch" "dist/livenessprobe-linux-$arch"
   "${builder[@]}" bud --quiet --isolation chroot --platform "$platform" \
-    --build-arg BINARY=prebuilt --build-arg "VERSION=$version" \
+    --build-arg "TARGETVARIANT=$variant" --build-arg BINARY=prebuilt --build-arg "VERSION=$version" \
     --build-arg "REVISION=$REVISION" --build-arg "SOURCE=${SOURCE:-}" \
     --timestamp "$SOURCE_DATE_EPOCH" --manifest all --file Containerfile . >/dev/null
 done

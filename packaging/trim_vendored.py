@@ -5,11 +5,12 @@
 
 DIRECTORY is what `cargo vendor --versioned-dirs` made, in the current package. Cargo
 wants the manifest of each package that Cargo.lock names, also of those for Windows,
-which are two thirds of the whole and in part compiled programs. Of these the manifest
-stays, with empty files for the targets that it names.
+which are more than half of the whole and for the most part compiled libraries. Of these
+the manifest stays, with empty files for the targets that it names.
 """
 
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -36,7 +37,7 @@ def needed() -> set[str]:
     for platform in PLATFORMS:
         metadata = json.loads(
             subprocess.run(
-                ["cargo", "metadata", "--format-version=1", "--locked"]
+                [os.environ.get("CARGO", "cargo"), "metadata", "--format-version=1", "--locked"]
                 + [f"--filter-platform={platform}"],
                 check=True,
                 stdout=subprocess.PIPE,

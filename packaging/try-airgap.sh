@@ -38,9 +38,11 @@ trap finish EXIT
 begin() {
   local log=$1 words=$2
   shift 2
+  : >"$log"
   "$@" >"$log" 2>&1 &
   started+=($!)
-  timeout 60 tail --follow --lines=+1 --pid=$! "$log" | grep --quiet --max-count=1 "$words" ||
+  # grep has read enough, and tail is told so by a signal.
+  (set +o pipefail; timeout 60 tail --follow --lines=+1 --pid=$! "$log" | grep --quiet "$words") ||
     { cat "$log" >&2; refuse "$1 did not say '$words'"; }
 }
 
@@ -104,7 +106,8 @@ CONFIG
 upstream=registry.k8s.io/sig-storage/livenessprobe:v2.19.0
 "${ctr[@]}" images pull --hosts-dir "$work/hosts" --snapshotter native "$upstream" >"$work/pull.log" ||
   { cat "$work/pull.log" >&2; refuse "cannot pull $upstream from the mirror"; }
-"${ctr[@]}" images list "name==$upstream" | grep --quiet "$digest" ||
+"${ctr[@]}" images list "name==$upstream" >"$work/images"
+grep --quiet "$digest" "$work/images" ||
   refuse "$upstream is not what is in the mirror"
 said=$("${ctr[@]}" run --rm --snapshotter native "$upstream" pulled /livenessprobe --version)
 echo "$said"

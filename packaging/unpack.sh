@@ -15,6 +15,7 @@ for program in "$(command -v "$name" || true)" "$PWD/target/unpacked/$name"; do
   if [ -n "$program" ] && runs "$program"; then echo "$program"; exit 0; fi
 done
 
+[ -z "${OFFLINE:-}" ] || refuse "OFFLINE=1, and there is no $name that runs; put one on PATH"
 # The last one of the loop is the one to make. stdout is for its path alone.
 echo "== fetching $name, of Debian's package $package" >&2
 for tool in apt-get dpkg-deb tar; do

@@ -1,45 +1,52 @@
 #!/usr/bin/env bash
 # Shows that what is in dist/ comes out of this commit, whoever builds it, wherever and
-# whenever: builds once more in another directory, as another user with a home, a time
-# zone, a language and a umask of its own and without ccache, and compares the bytes of
-# each binary, and of the image's archive and the bundle where dist/ has them.
+# whenever: builds once more in another directory, with a home, a time zone, a language
+# and a umask of its own, without ccache, and, started by root, as another user, and
+# compares the bytes of each binary. Where dist/ has the image's archive and the bundle,
+# they are made again and compared, too, by this user, whose right it is to package.
 # `make verify-reproducible` calls this. gRPC compiles for some minutes an architecture.
 #
 #   packaging/verify-reproducible.sh ARCH ...
 #
-# It needs Debian's Rust, which makes what is released, and as root has a user that is
-# nobody build.
+# It needs Debian's Rust, which makes what is released.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . packaging/architectures.sh
+. packaging/checkout.sh
+# What git says, and nobody else.
+unset REVISION SOURCE_DATE_EPOCH
 . packaging/source.sh
 
 refuse() { echo "error: $*" >&2; exit 1; }
 [ $# -gt 0 ] || refuse "give at least one of: $ARCHITECTURES"
+must_be_clean
 for arch in "$@"; do
   architecture "$arch"
   [ -f "dist/livenessprobe-linux-$arch" ] ||
     refuse "there is no dist/livenessprobe-linux-$arch; run: make static ARCH=$arch RUST=debian"
+  grep --quiet --binary-files=text --fixed-strings "${REVISION:0:12}" "dist/livenessprobe-linux-$arch" ||
+    refuse "dist/livenessprobe-linux-$arch is not of this commit, ${REVISION:0:12}; run: make static ARCH=$arch RUST=debian"
 done
-[ -z "$(git status --porcelain)" ] || refuse 'the checkout has changes; commit them first'
 packaging/tools.sh static-debian
 
 here=$PWD
 # Not in $TMPDIR alone: the length of a path must not matter either.
 work=$(mktemp -d "${TMPDIR:-/tmp}/elsewhere.XXXXXX")
-trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+trap 'chmod -R u+w "$work" || true; rm -rf "$work"' EXIT
 there=$work/somewhere/quite/else
 mkdir -p "$work/home"
 git clone --quiet --no-hardlinks . "$there"
-as=(env --ignore-environment "PATH=/usr/sbin:/usr/bin:/sbin:/bin" "HOME=$work/home"
+elsewhere=(env --ignore-environment "PATH=/usr/sbin:/usr/bin:/sbin:/bin" "HOME=$work/home"
   LC_ALL=C TZ=Pacific/Kiritimati CCACHE_DISABLE=1 RUST=debian)
-for name in http_proxy https_proxy no_proxy SSL_CERT_FILE PIP_INDEX_URL PIP_CERT \
-  CARGO_HTTP_CAINFO "${!CARGO_REGISTRIES_@}" "${!CARGO_SOURCE_@}"; do
-  [ -z "${!name:-}" ] || as+=("$name=${!name}")
+# How this machine reaches PyPI and crates.io.
+for name in {http,https,all,no}_proxy {HTTP,HTTPS,ALL,NO}_PROXY REQUESTS_CA_BUNDLE \
+  "${!SSL_CERT_@}" "${!PIP_@}" "${!CARGO_HTTP_@}" "${!CARGO_REGISTRIES_@}" "${!CARGO_SOURCE_@}"; do
+  [ -z "${!name:-}" ] || elsewhere+=("$name=${!name}")
 done
+as=("${elsewhere[@]}")
 if [ "$(id -u)" = 0 ]; then
   chown -R 65534:65534 "$work"
-  as=(setpriv --reuid=65534 --regid=65534 --clear-groups "${as[@]}")
+  as=(setpriv --reuid=65534 --regid=65534 --clear-groups "${elsewhere[@]}")
 fi
 echo "== building in $there as user $("${as[@]}" id -u)"
 (
@@ -75,11 +82,22 @@ if [ -f "$image" ]; then
   (
     cd "$there"
     umask 077
-    export TZ=Pacific/Kiritimati
-    make image "ARCH=${packaged[*]}"
-    if [ -f "$here/$bundle" ]; then make airgap SIGN_KEY=; fi
+    "${elsewhere[@]}" make image "ARCH=${packaged[*]}"
+    if [ -f "$here/$bundle" ]; then "${elsewhere[@]}" make airgap "ARCH=${packaged[*]}"; fi
   )
   compare "$image"
-  if [ -f "$bundle" ]; then compare "$bundle"; fi
+  sums=$(basename "$bundle" .tar)/SHA256SUMS
+  if [ ! -f "$bundle" ]; then
+    :
+  elif tar --list --file "$bundle" "$sums.asc" >/dev/null 2>&1; then
+    # A signature has a time of its own. All else is in the sums.
+    for root in . "$there"; do
+      tar --extract --to-stdout --file "$root/$bundle" "$sums" >"$root/dist/bundle-sums"
+    done
+    compare dist/bundle-sums
+    rm dist/bundle-sums
+  else
+    compare "$bundle"
+  fi
 fi
 [ "$differ" = 0 ] || refuse 'this commit does not always give the same bytes'

@@ -170,6 +170,12 @@ fn the_documents_name_this_version() {
         ("Containerfile", format!("ARG VERSION={version}\n")),
         ("README.md", format!("dist/livenessprobe-{version}.oci.tar")),
         ("README.md", format!("csi-livenessprobe:{version}")),
+        ("README.md", format!("make release VERSION={version}")),
+        ("docs/airgap.md", format!("livenessprobe-{version}.oci.tar")),
+        (
+            "docs/airgap.md",
+            format!("csi-livenessprobe-{version}-source.tar.xz"),
+        ),
     ] {
         let text = std::fs::read_to_string(file).unwrap();
         assert!(text.contains(&words), "{file}: {words}");

@@ -247,15 +247,42 @@ fn the_arguments_of_each_manifest_are_served() {
     assert_eq!(tried, 3);
 }
 
+/// What links in a document point at, but for other sites.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+        .filter(|target| !target.starts_with("https://"))
+}
+
+#[test]
+fn each_link_of_the_other_documents_leads_somewhere() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut tried = 0;
+    for name in [
+        "SECURITY.md",
+        "deploy/README.md",
+        "docs/airgap.md",
+        "docs/checks.md",
+        "docs/footprint.md",
+    ] {
+        let path = root.join(name);
+        let text = std::fs::read_to_string(&path).unwrap();
+        for target in links(&text) {
+            let file = target.split('#').next().unwrap();
+            let found = path.parent().unwrap().join(file);
+            assert!(found.exists(), "{name}: {target}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 20, "{tried}");
+}
+
 #[test]
 fn each_link_into_the_repository_leads_somewhere() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut tried = 0;
-    for target in README
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split(')').next())
-    {
+    for target in links(README) {
         if let Some(anchor) = target.strip_prefix('#') {
             let headings = README.lines().filter_map(|line| line.strip_prefix("## "));
             let anchors: Vec<String> = headings
@@ -267,7 +294,7 @@ fn each_link_into_the_repository_leads_somewhere() {
                 })
                 .collect();
             assert!(anchors.iter().any(|known| known == anchor), "#{anchor}");
-        } else if !target.starts_with("https://") {
+        } else {
             assert!(root.join(target).exists(), "{target}");
         }
         tried += 1;

@@ -33,6 +33,8 @@ impl Checkout {
             "CHANGELOG.md",
             &format!("# Changelog\n\n## [Unreleased]\n\n## [{VERSION}] - 2026-01-02\n\n- All.\n"),
         );
+        // As in a checkout, also where these tests run in a source archive.
+        checkout.write("packaging/commit.txt", "$Format:%H %ct$\n");
         checkout.git(&["init", "--quiet"]);
         checkout.commit();
         checkout
@@ -49,6 +51,7 @@ impl Checkout {
     fn git(&self, arguments: &[&str]) -> String {
         let output = Command::new("git")
             .args(["-c", "user.name=test", "-c", "user.email=test@example.com"])
+            .args(["-c", "commit.gpgsign=false", "-c", "tag.gpgsign=false"])
             .args(arguments)
             .current_dir(self.dir.path())
             .output()

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Prints the revision that the image in an OCI archive says it is of.
+"""Prints what the image in an OCI archive says it is: its revision, and its platforms in
+their order.
 
-    packaging/revision_of.py ARCHIVE
+    packaging/describe_image.py ARCHIVE
 
-All of its platforms must say the same.
+All of its platforms must be of one revision.
 """
 
 import json
@@ -27,13 +28,15 @@ def main() -> None:
             return read("blobs/" + part["digest"].replace(":", "/"))
 
         (index,) = read("index.json")["manifests"]
+        manifests = blob(index)["manifests"]
         revisions = {
-            blob(blob(manifest)["config"])["config"]["Labels"][LABEL]
-            for manifest in blob(index)["manifests"]
+            blob(blob(manifest)["config"])["config"]["Labels"][LABEL] for manifest in manifests
         }
     if len(revisions) != 1:
         sys.exit(f"error: the platforms in {path} are of several revisions: {revisions}")
-    print(*revisions)
+    words = ("os", "architecture", "variant")
+    platforms = (manifest["platform"] for manifest in manifests)
+    print(*revisions, *("/".join(one[word] for word in words if word in one) for one in platforms))
 
 
 if __name__ == "__main__":
