@@ -6,8 +6,8 @@
 #
 # grpcio-sys has one file of bindings for x86_64 and aarch64. For others its build
 # script names a file that only its feature _gen-bindings makes, with bindgen 0.59. That
-# works with a libclang before 16 alone and is some twenty packages more for everybody's
-# Cargo.lock. What it makes is the file for x86_64, but for one number on 32 bits:
+# works with a libclang before 16 alone, and is some twenty packages more that a build has
+# to trust. What it makes is the file for x86_64, but for one number on 32 bits:
 # packaging/check-bindings.sh shows it.
 set -euo pipefail
 

@@ -469,13 +469,14 @@ fn what_only_the_lock_file_names_is_not_built() {
         .filter(|name| *name != "grpcio-sys")
         .collect();
     assert_eq!(absent, BTreeSet::from(["ansi_term", "atty"]));
-    for arch in ["x86_64", "aarch64"] {
+    for arch in ["x86_64", "aarch64", "armv7", "riscv64gc"] {
         for libc in ["gnu", "musl"] {
+            let abi = if arch == "armv7" { "eabihf" } else { "" };
             let output = Command::new(env!("CARGO"))
                 .current_dir(root())
                 .args(["tree", "--locked", "--offline", "--prefix=none"])
                 .args(["--edges=normal,build,dev", "--format={p}"])
-                .arg(format!("--target={arch}-unknown-linux-{libc}"))
+                .arg(format!("--target={arch}-unknown-linux-{libc}{abi}"))
                 .output()
                 .unwrap();
             assert!(output.status.success(), "{output:?}");
