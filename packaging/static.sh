@@ -64,12 +64,17 @@ case $packages$PWD in
   *[[:space:]]*) echo "error: '$packages' and '$PWD' may have no space in their names" >&2; exit 1 ;;
 esac
 
+# C and C++ optimise each other when they are linked. Not for riscv64: what zig's own
+# compiler-rt is made of names the ABI in another form than Clang does, and lld 20 takes
+# that for another ABI ("linking module flags 'target-abi'").
+lto=-flto
+[ "$arch" != riscv64 ] || lto=
 # C-core is from 2023: musl since 1.2.4 declares off64_t only on demand, and
 # newer Clangs warn about what was right then. It throws nothing and catches
 # nothing (Google's C++ has no exceptions), so tables for unwinding it would only
 # be carried around; Rust's own stay, panics are caught by them.
 c_flags='-D_LARGEFILE64_SOURCE -Wno-missing-template-arg-list-after-template-kw'
-c_flags+=' -flto -ffunction-sections -fdata-sections'
+c_flags+=" $lto -ffunction-sections -fdata-sections"
 c_flags+=' -fno-exceptions -fno-unwind-tables -fno-asynchronous-unwind-tables'
 # As the link is told: zig builds its C and C++ libraries anew for a size, and for what
 # debuggers need, that differ from those before, and CMake's first checks link, too.
@@ -90,7 +95,7 @@ fi
 # Without a dynamic loader there is nothing that relocates; a fixed address saves
 # the pages that doing it ourselves would dirty (docs/footprint.md).
 # For size, zig's libraries, too.
-flags='-C relocation-model=static -C link-arg=-flto -C link-arg=-Os'
+flags="-C relocation-model=static -C link-arg=-Os ${lto:+-C link-arg=$lto}"
 # The last one that fits counts: a source archive has the packages in this directory.
 flags+=" --remap-path-prefix=$PWD=/source --remap-path-prefix=$packages=/packages"
 flags+=" -C link-arg=-Wl,-z,max-page-size=$page"
