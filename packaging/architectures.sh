@@ -16,9 +16,9 @@ architecture() {
     # Raspberry Pi 5: 16 KiB; RHEL once: 64 KiB.
     arm64) target=aarch64-unknown-linux-musl platform=linux/arm64
       machine=aarch64 elf=AArch64 page=65536 ;;
-    # 32-bit programs run on kernels with pages of 4 KiB alone.
+    # A 64-bit kernel runs it, too, with the pages that it has.
     armv7) target=armv7-unknown-linux-musleabihf platform=linux/arm/v7
-      machine=arm elf=ARM page=4096 ;;
+      machine=arm elf=ARM page=65536 ;;
     riscv64) target=riscv64gc-unknown-linux-musl platform=linux/riscv64
       machine=riscv64 elf=RISC-V page=4096 ;;
     *) echo "error: '$1' is no architecture that is built for; give one of: $ARCHITECTURES" >&2

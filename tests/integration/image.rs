@@ -126,6 +126,7 @@ fn each_architecture_has_its_binary_its_licences_and_its_labels() {
 
         let config = json(std::str::from_utf8(&read(&blob(&manifest["config"]))).unwrap());
         assert_eq!(config["architecture"], oci);
+        assert_eq!(config["variant"].as_str().unwrap_or_default(), variant);
         let run = &config["config"];
         assert_eq!(run["Entrypoint"], json(r#"["/livenessprobe"]"#));
         assert_eq!(run["ExposedPorts"], json(r#"{"9808/tcp":{}}"#));
