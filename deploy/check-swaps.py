@@ -130,6 +130,8 @@ def check_values(path: pathlib.Path, chart: dict, index: str) -> None:
                 f"{path}: {key} is {value!r}; the chart has {known[key]!r}, of another type"
             )
     whole = merged(defaults, values)
+    if whole == defaults:
+        raise Wrong(f"{path}: changes nothing of the chart")
     if "image" in chart:
         before, after = image_of(chart["image"], defaults), image_of(chart["image"], whole)
         # Or the rule may not be the templates'.

@@ -13,7 +13,7 @@ python=target/kubernetes/bin/python
 echo '== deploy/kustomize and deploy/helm-values'
 # Whose kustomize there is. More of kubectl is of no use here: even its dry run on the
 # client asks an API server for the kinds there are.
-if kubectl version --client 2>/dev/null | grep -q '^Kustomize Version: v[4-9]'; then
+if kubectl version --client 2>/dev/null | grep -q -E '^Kustomize Version: v(4\.5|[5-9]\.|[1-9][0-9])'; then
   builder='kubectl kustomize'
 else
   builder="$(packaging/kustomize.sh) build"

@@ -121,14 +121,12 @@ def packages(sbom: Sbom) -> None:
             sbom.want("hashes" in sbom.components[ref], f"{ref} has no SHA-256")
     std = sbom.named("std")
     sbom.want(std, "there is no std")
-    lock = standard_library.source() / "Cargo.lock"
-    text = lock.read_text(encoding="utf-8") if lock.is_file() else ""
-    for ref in sorted(set(sbom.components) - set(listed)):
-        if ref.startswith("pkg:cargo/"):
-            component = sbom.components[ref]
-            entry = f'name = "{component["name"]}"\nversion = "{component["version"]}"\n'
-            of_std = ref in sbom.needs().get(std, []) and entry in text
-            sbom.want(of_std, f"{ref} is in the SBOM, and is not linked")
+    of_std = {part.purl for part in standard_library.parts()} - {std}
+    sbom.want(
+        set(sbom.needs().get(std, [])) == of_std, f"std is built from {sorted(of_std)}, and no others"
+    )
+    for ref in sorted(set(sbom.components) - set(listed) - of_std):
+        sbom.want(not ref.startswith("pkg:cargo/"), f"{ref} is in the SBOM, and is not linked")
 
 
 @functools.cache
