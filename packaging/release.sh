@@ -57,6 +57,7 @@ sign SHA256SUMS
 {
   echo "# csi-livenessprobe $version"
   sed -n "/^## \[$version\]/,/^## \[/p" ../CHANGELOG.md | sed '1d;/^## \[/d'
+  echo
   echo '## Files'
   echo
   echo 'SHA-256 of each:'
