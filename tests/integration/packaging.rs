@@ -3,14 +3,7 @@
 
 use std::process::{Command, Output};
 
-use super::support::{Dir, sidecar};
-
-/// This machine's architecture, as Go and OCI call it.
-const ARCH: &str = if cfg!(target_arch = "aarch64") {
-    "arm64"
-} else {
-    "amd64"
-};
+use super::support::{ARCH, Dir, sidecar};
 
 /// A program that is linked with these flags, and checked.
 fn checked(flags: &[&str]) -> Output {

@@ -4,16 +4,9 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use super::support::Dir;
+use super::support::{ARCH, Dir};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// This machine's architecture, as files are called.
-const ARCH: &str = if cfg!(target_arch = "aarch64") {
-    "arm64"
-} else {
-    "amd64"
-};
 
 /// A repository with what the check looks at, in order.
 struct Checkout {

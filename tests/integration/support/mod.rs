@@ -29,6 +29,13 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How much later than its deadline an answer may come.
 pub const LATENESS: Duration = Duration::from_millis(200);
 
+/// This machine's architecture, as files of packaging/ are called.
+pub const ARCH: &str = if cfg!(target_arch = "aarch64") {
+    "arm64"
+} else {
+    "amd64"
+};
+
 /// A directory of a test's own, gone with it. Its path is short: a Unix socket's
 /// can have 107 bytes.
 pub struct Dir(PathBuf);
