@@ -13,25 +13,13 @@ cd "$(dirname "$0")/.."
 . packaging/architectures.sh
 . packaging/source.sh
 . packaging/tar.sh
-
-[ $# -gt 0 ] || { echo "error: give at least one of: $ARCHITECTURES" >&2; exit 2; }
+. packaging/built.sh
 
 name=$(packaging/name_image.py --whole "${IMAGE:-csi-livenessprobe}"):$version
 archive=dist/livenessprobe-$version.oci.tar
 umask 022
 
-for arch in "$@"; do
-  architecture "$arch"
-  [ -f "dist/livenessprobe-linux-$arch" ] || {
-    echo "error: there is no dist/livenessprobe-linux-$arch; run: make static" >&2
-    exit 1
-  }
-  # build.rs writes the first twelve digits into it.
-  grep --quiet --binary-files=text --fixed-strings "${REVISION:0:12}" "dist/livenessprobe-linux-$arch" || {
-    echo "error: dist/livenessprobe-linux-$arch is not of revision ${REVISION:0:12}; run: make static" >&2
-    exit 1
-  }
-done
+must_be_built "$@"
 packaging/tools.sh image
 
 work=$(mktemp -d)

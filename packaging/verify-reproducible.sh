@@ -16,17 +16,12 @@ cd "$(dirname "$0")/.."
 # What git says, and nobody else.
 unset REVISION SOURCE_DATE_EPOCH
 . packaging/source.sh
+. packaging/built.sh
 
 refuse() { echo "error: $*" >&2; exit 1; }
-[ $# -gt 0 ] || refuse "give at least one of: $ARCHITECTURES"
 must_be_clean
-for arch in "$@"; do
-  architecture "$arch"
-  [ -f "dist/livenessprobe-linux-$arch" ] ||
-    refuse "there is no dist/livenessprobe-linux-$arch; run: make static ARCH=$arch RUST=debian"
-  grep --quiet --binary-files=text --fixed-strings "${REVISION:0:12}" "dist/livenessprobe-linux-$arch" ||
-    refuse "dist/livenessprobe-linux-$arch is not of this commit, ${REVISION:0:12}; run: make static ARCH=$arch RUST=debian"
-done
+# Debian's Rust must have built it: `make static RUST=debian`.
+must_be_built "$@"
 packaging/tools.sh static-debian
 
 here=$PWD

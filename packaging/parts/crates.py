@@ -82,6 +82,23 @@ def crate_purl(crate: tuple[str, str]) -> str:
     return purl("cargo", *crate)
 
 
+def part_of(package: dict, directory: pathlib.Path, **more: object) -> Part:
+    """The part that a package is, by its manifest or Cargo's word of it."""
+    heading = f"{package['name']} {package['version']} ({package['license']})"
+    where = package["repository"] or ""
+    files = texts(heading, directory)
+    return Part(
+        name=package["name"],
+        version=package["version"],
+        licence=spdx(package["license"]),
+        purl=crate_purl((package["name"], package["version"])),
+        source=where,
+        texts=files,
+        without="" if files else f"{heading}, {where or package['name']}",
+        **more,
+    )
+
+
 def linked() -> list[Crate]:
     """By name."""
     edges = collections.defaultdict(set)
@@ -100,18 +117,10 @@ def linked() -> list[Crate]:
         if crate not in edges:
             continue
         directory = pathlib.Path(package["manifest_path"]).parent
-        heading = f"{package['name']} {package['version']} ({package['license']})"
-        where = package["repository"] or ""
-        files = texts(heading, directory)
-        part = Part(
-            name=package["name"],
-            version=package["version"],
-            licence=spdx(package["license"]),
-            purl=crate_purl(crate),
+        part = part_of(
+            package,
+            directory,
             supplier="crates.io",
-            source=where,
-            texts=files,
-            without="" if files else f"{heading}, {where or package['name']}",
             needs=frozenset(map(crate_purl, edges[crate])),
             targets=frozenset(targets[crate]),
             sha256=sums.get(crate, ""),

@@ -14,8 +14,8 @@ import subprocess
 import sys
 import tomllib
 
-from parts.crates import cargo, checksums, crate_purl, texts
-from parts.part import Part, purl, spdx
+from parts.crates import cargo, checksums, part_of
+from parts.part import Part, purl
 from parts.targets import TARGETS
 
 # packaging/static.sh builds so.
@@ -93,17 +93,10 @@ def _packages() -> list[Part]:
         crate = (package["name"], package["version"])
         if crate not in sums and package["name"] not in APART:
             continue
-        heading = f"{package['name']} {package['version']} ({package['license']})"
-        files = texts(heading, directory)
-        part = Part(
-            name=package["name"],
-            version=package["version"],
-            licence=spdx(package["license"]),
-            purl=crate_purl(crate),
+        part = part_of(
+            package,
+            directory,
             supplier="crates.io" if crate in sums else "The Rust Project",
-            source=package["repository"],
-            texts=files,
-            without="" if files else f"{heading}, {package['repository']}",
             targets=frozenset(targets),
             sha256=sums.get(crate, ""),
         )
