@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . packaging/versions.sh
 . packaging/architectures.sh
+. packaging/grpcio-sys.sh
 
 root=$PWD/target/bindgen
 packaging/venv.sh target/zig packaging/requirements.txt
@@ -19,11 +20,8 @@ zig=$(echo "$PWD"/target/zig/lib/python3*/site-packages/ziglang/lib)
 LIBCLANG_PATH=$(echo "$root"/python/lib/python3*/site-packages/clang/native)
 export LIBCLANG_PATH
 
-manifest=$(cargo metadata --locked --format-version=1 | python3 -c 'import json, sys
-for package in json.load(sys.stdin)["packages"]:
-    if package["name"] == "grpcio-sys":
-        print(package["manifest_path"])')
-cd "${manifest%/*}"
+source=$(grpcio_sys)
+cd "$source"
 # As its build.rs does: the headers that declare something, then the wrapper.
 headers=()
 while read -r header; do headers+=(-include "$header"); done < <(

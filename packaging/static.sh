@@ -14,6 +14,7 @@ cd "$(dirname "$0")/.."
 
 . packaging/versions.sh
 . packaging/architectures.sh
+. packaging/grpcio-sys.sh
 . packaging/source.sh
 
 arch=${1:-}
@@ -55,11 +56,8 @@ esac
 # Names of source files are in the binary, in its messages. Where they lie is not, so
 # that any directory and any user make the same one: not that of the packages, which
 # Cargo knows, nor this one.
-packages=$("$CARGO" metadata --locked --format-version=1 |
-  python3 -c 'import json, os, sys
-for package in json.load(sys.stdin)["packages"]:
-    if package["name"] == "grpcio-sys":
-        print(os.path.dirname(os.path.dirname(package["manifest_path"])))')
+source=$(grpcio_sys)
+packages=${source%/*}
 case $packages$PWD in
   *[[:space:]]*) echo "error: '$packages' and '$PWD' may have no space in their names" >&2; exit 1 ;;
 esac
