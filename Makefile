@@ -6,11 +6,18 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test hostile chaos soak memcheck interop fuzz build static try-static image try-image try-deploy airgap try-airgap verify-reproducible release tools deny messages fmt clean programs
+.PHONY: help run test hostile chaos soak memcheck bench guard interop fuzz build static try-static image try-image try-deploy airgap try-airgap verify-reproducible release tools deny messages fmt clean programs
 
 CARGO ?= cargo
-# What `make soak` is about; what Cargo builds where it is not given.
+# What `make soak`, `bench` and `guard` are about. Where it is not given: what Cargo
+# builds, and for the last two what ships.
 BINARY ?=
+# What `make bench` measures beside it, go for a stand-in that it builds, and the
+# socket of a driver that is running.
+PEER ?=
+CSI_SOCKET ?=
+# 1: make guard writes its record.
+UPDATE ?=
 # What is built, packaged and tried for; all where it is not given.
 ARCHITECTURES := $(shell . packaging/architectures.sh && echo $$ARCHITECTURES)
 ARCH ?= $(ARCHITECTURES)
@@ -28,7 +35,7 @@ ifneq ($(filter-out 1,$(OFFLINE) $(QUICK)),)
 $(error OFFLINE=$(OFFLINE) QUICK=$(QUICK): right would be 1, or nothing)
 endif
 # Scripts read them as they are given, with whatever is in them.
-export VERSION SIGN_KEY QUICK
+export VERSION SIGN_KEY QUICK BINARY PEER CSI_SOCKET UPDATE
 
 # C-core's objects outlive `make clean` where ccache is installed. It is never
 # required.
@@ -52,6 +59,9 @@ help:
 	@echo 'make soak       100,000 probes and more, a third of them failing; TIME=1200 goes on'
 	@echo '                for so many seconds, BINARY=dist/... soaks what ships'
 	@echo 'make memcheck   every fault of a driver under valgrind and strace'
+	@echo 'make bench      what dist/livenessprobe-linux-* takes, beside PEER=/path, if given;'
+	@echo '                PEER=go builds one; CSI_SOCKET=/path probes a driver that runs'
+	@echo 'make guard      hold that file to benches/footprint.json; UPDATE=1 writes it'
 	@echo 'make interop    the tests with drivers on grpc-go, grpcio, grpc-js and tonic'
 	@echo 'make fuzz       fuzz each target for TIME=60 seconds; TARGET=head takes one'
 	@echo 'make deny       hold the packages to deny.toml: licences, bans, sources, advisories'
@@ -134,6 +144,12 @@ memcheck: programs
 	@packaging/tools.sh memcheck
 	$(CARGO) test --release --locked --test integration -- --ignored memcheck:: --show-output \
 	  --test-threads=1
+
+bench: programs
+	@benches/run.sh measure
+
+guard: programs
+	@benches/run.sh guard
 
 interop: programs
 	@tests/interop/run.sh

@@ -32,6 +32,12 @@ needs() {
     interop) echo go:golang-go \
       /usr/share/gocode/src/google.golang.org/grpc:golang-google-grpc-dev \
       python3:python3 /usr/share/doc/python3-venv:python3-venv node:nodejs npm:npm ;;
+    # The peer that stands in for upstream's, of Debian's libraries.
+    bench-go) echo go:golang-go \
+      /usr/share/gocode/src/google.golang.org/grpc:golang-google-grpc-dev \
+      /usr/share/gocode/src/k8s.io/klog:golang-k8s-klog-dev \
+      /usr/share/gocode/src/github.com/prometheus/client_golang:golang-github-prometheus-client-golang-dev ;;
+    guard) echo valgrind:valgrind ;;
     chaos) echo "/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketime.so.1:libfaketime" ;;
     memcheck) echo valgrind:valgrind strace:strace ;;
     try-emulated) echo qemu-aarch64-static:qemu-user-static ;;

@@ -18,6 +18,7 @@ mod deploy;
 mod faults;
 mod faulty_driver;
 mod footprint;
+mod guard;
 mod hostile;
 mod http;
 mod image;

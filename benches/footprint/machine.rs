@@ -1,0 +1,35 @@
+//! Where it was measured.
+
+use crate::proc::said;
+
+/// Names and values.
+pub fn facts() -> Vec<(&'static str, String)> {
+    let cores = std::thread::available_parallelism()
+        .map_or_else(|error| error.to_string(), |cores| cores.to_string());
+    vec![
+        ("kernel", said("/proc/sys/kernel/osrelease")),
+        ("architecture", std::env::consts::ARCH.to_owned()),
+        ("processor", of("/proc/cpuinfo", "model name")),
+        ("cores", cores),
+        ("memory", of("/proc/meminfo", "MemTotal")),
+    ]
+}
+
+/// How many threads wanted a processor in the last 1, 5 and 15 minutes: others' work
+/// disturbs times more than anything else.
+pub fn load() -> String {
+    let load = said("/proc/loadavg");
+    load.split_whitespace()
+        .take(3)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// The value of the first line with this name; arm's processors have none.
+fn of(path: &str, name: &str) -> String {
+    let text = said(path);
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(':'));
+    value.map_or_else(|| "unknown".to_owned(), |value| value.trim().to_owned())
+}

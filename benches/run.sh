@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Measures the binary that ships: prints what it takes, or holds it to the record.
+# `make bench` and `make guard` call this; benches/footprint/settings.rs has the
+# variables besides BINARY and PEER.
+#
+#   benches/run.sh measure|guard
+set -euo pipefail
+
+# Relative ones begin where this was called.
+BINARY=${BINARY:+$(realpath --canonicalize-missing -- "$BINARY")}
+[ "${PEER:-go}" = go ] || PEER=$(realpath --canonicalize-missing -- "$PEER")
+cd "$(dirname "$0")/.."
+. packaging/architectures.sh
+
+mode=${1:-}
+case $mode in measure | guard) ;; *)
+  echo "error: '$mode' is none of measure and guard" >&2
+  exit 2
+esac
+
+if [ -z "$BINARY" ]; then
+  here=
+  for arch in $ARCHITECTURES; do
+    architecture "$arch"
+    # A 32-bit arm calls itself armv7l.
+    case $(uname -m) in "$machine" | "$arch"l) here=$arch ;; esac
+  done
+  [ -n "$here" ] || {
+    echo "error: nothing is built for this machine, $(uname -m); give BINARY=/path" >&2
+    exit 1
+  }
+  # In a shell of its own: a time and a revision that are given compile C-core anew.
+  (
+    . packaging/source.sh
+    . packaging/built.sh
+    must_be_built "$here"
+  )
+  BINARY=$PWD/dist/livenessprobe-linux-$here
+fi
+export BINARY
+
+if [ "$mode" = guard ]; then
+  packaging/tools.sh guard
+elif [ "${PEER:-}" = go ]; then
+  packaging/tools.sh bench-go
+  PEER=$PWD/target/bench/go-peer
+  echo '== building the stand-in on grpc-go' >&2
+  mkdir -p target/bench
+  # Debian's libraries, offline, whatever this user's Go is set to.
+  env GO111MODULE=off GOPATH=/usr/share/gocode GOENV=off GOFLAGS=-trimpath \
+    GOCACHE="$PWD/target/bench/go-cache" CGO_ENABLED=0 \
+    go build -p 1 -ldflags '-s -w' -o "$PEER" ./benches/go_peer
+  version=$("$PEER" --version)
+  export PEER PEER_NAME="Go stand-in (${version%%,*})"
+fi
+
+"${CARGO:-cargo}" bench --locked --bench footprint -- "$mode"
