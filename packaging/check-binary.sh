@@ -7,7 +7,7 @@ set -euo pipefail
 
 arch=$1 file=$2
 # Bytes: 2.8 MiB. All are far below; a part of C-core that is linked
-# again (src/probe/parts.rs) is not.
+# again (src/c_core/parts.rs) is not.
 SIZE_MAX=$((28 * 1024 * 1024 / 10))
 
 refuse() { echo "error: $file $*" >&2; exit 1; }

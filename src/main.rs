@@ -1,5 +1,7 @@
 //! livenessprobe: answers kubelet's /healthz from a CSI driver's Probe.
 
+mod c_core;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;

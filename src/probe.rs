@@ -9,7 +9,6 @@ mod connect;
 mod flight;
 mod method;
 mod outcome;
-mod parts;
 mod ration;
 mod window;
 
@@ -49,8 +48,8 @@ pub fn probe(
     let connected = connect(address, window.connect_by(), |error| {
         phase(Phase::Connecting(Some(error.clone())));
     });
-    let connection = match connected {
-        Ok(connection) => connection,
+    let socket = match connected {
+        Ok(socket) => socket,
         Err(error) => {
             return Report {
                 outcome: Err(ProbeError::Connect(error)),
@@ -61,7 +60,7 @@ pub fn probe(
     };
     phase(Phase::Calling);
     let calling = Instant::now();
-    let answer = method.ask(caller, connection, address, window);
+    let answer = method.ask(caller, socket, address, window);
     let code = answer
         .as_ref()
         .map_or_else(|error| error.code, |_| Code::OK);

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -43,10 +43,34 @@ pub fn connect(address: &CsiAddress, until: Instant) -> io::Result<OwnedFd> {
 /// is nothing to poll for.
 fn connect_unix(address: &SockAddr, until: Instant) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Where the kernel cannot, it goes on without.
+    let _ = refuse_descriptors(&socket);
     socket.set_write_timeout(Some(left(until)?.min(UNIX_WAIT)))?;
+    // It stays: gRPC, whose socket this is going to be, does not block.
     socket.connect(address)?;
-    socket.set_write_timeout(None)?;
     Ok(socket.into())
+}
+
+/// Has the kernel refuse descriptors that the other side would pass over this socket
+/// (`SCM_RIGHTS`, unix(7)). Nobody asks for them here, and whoever receives what they
+/// come with closes them: a connection that lingers can take as long for it as the driver
+/// likes, even where nothing blocks. Linux has this since 6.16; false where it has not.
+#[allow(unsafe_code, reason = "no package has this option; see SAFETY")]
+fn refuse_descriptors(socket: &Socket) -> bool {
+    /// Of asm-generic/socket.h, which all architectures here have.
+    const SO_PASSRIGHTS: libc::c_int = 83;
+    let no: libc::c_int = 0;
+    // SAFETY: reads an int, which this is, and as many bytes as one has.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            (&raw const no).cast(),
+            libc::socklen_t::try_from(size_of_val(&no)).unwrap_or_default(),
+        )
+    };
+    result == 0
 }
 
 fn connect_tcp(host: &str, port: u16, until: Instant) -> io::Result<OwnedFd> {
@@ -179,4 +203,39 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+
+    use super::*;
+
+    #[test]
+    fn a_driver_passes_no_descriptors() {
+        let name = format!("csi-livenessprobe-test-{}", std::process::id());
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener
+            .bind(&SockAddr::unix(format!("\0{name}")).unwrap())
+            .unwrap();
+        listener.listen(1).unwrap();
+        let until = Instant::now() + Duration::from_secs(10);
+        let _socket = connect(&CsiAddress::Abstract(name), until).unwrap();
+        let (driver, _) = listener.accept().unwrap();
+        let passed = sendmsg::<()>(
+            driver.as_raw_fd(),
+            &[io::IoSlice::new(b"x")],
+            &[ControlMessage::ScmRights(&[driver.as_raw_fd()])],
+            MsgFlags::empty(),
+            None,
+        );
+        // What this kernel cannot do (before Linux 6.16), SECURITY.md says.
+        let expected = if refuse_descriptors(&listener) {
+            Err(Errno::EPERM)
+        } else {
+            Ok(1)
+        };
+        assert_eq!(passed, expected);
+    }
 }

@@ -6,13 +6,12 @@
 //! | connections that have sent nothing | - | 128 x about 0.1 KiB = 13 KiB |
 //! | heads that are begun | - | 16 x 16 KiB (a Vec doubles) = 256 KiB |
 //! | requests waiting | - | 512 x about 0.2 KiB = 100 KiB |
-//! | tiny_http: a thread a stream, a thread a request under way, one that receives, and for the first seconds four that wait | 4 + 4 + 1 + 4 | their stacks, of which some 20 KiB each are touched |
+//! | tiny_http: a thread a stream, a thread a request under way, one that waits for the next, and for the first seconds four of tiny_http's that wait | 4 + 4 + 1 + 4 | their stacks, of which some 20 KiB each are touched |
 //! | answers on their way out | - | 8 x the longest, the metrics: tens of KiB |
 //!
 //! With main, the log's, the prober's, the watchdog's, for a while the driver's
-//! name's, and gRPC's, which are eight at most on any node (src/probe/parts.rs), that
-//! makes at most 27. Each driver of
-//! --extra-csi-address has up to five more: prober, watchdog, for a while its name's,
+//! name's, and gRPC's one (src/c_core/unthreaded.rs), that makes at most 20. Each driver
+//! of --extra-csi-address has up to five more: prober, watchdog, for a while its name's,
 //! and a stream's and a request's.
 
 use std::fs;
@@ -94,10 +93,9 @@ pub const ACCEPT_BATCH: usize = 32;
 /// How long nothing is accepted when descriptors or memory have run out.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Descriptors kept free for probing a driver: a connection, the pair that stands for
-/// it, the bell's pair, and gRPC's epoll and eventfd, twice, for the driver's name is
-/// asked for at the same time.
-const DESCRIPTORS_FOR_PROBES: usize = 14;
+/// Descriptors kept free for probing a driver: a connection, the same once more, and
+/// gRPC's epoll and eventfd, twice, for the driver's name is asked for at the same time.
+const DESCRIPTORS_FOR_PROBES: usize = 8;
 
 /// The bounds that depend on RLIMIT_NOFILE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,20 +1,18 @@
 //! The gRPC call itself, over a socket that is already connected. The owner of
 //! the package grpcio, with `identity`.
 
-use std::io;
 use std::os::fd::{IntoRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
 use grpcio::{
-    CallOption, Channel, ChannelBuilder, Client, ClientUnaryReceiver, CompressionAlgorithms,
-    EnvBuilder, Environment, Error, Method, RpcStatus, RpcStatusCode,
+    CallOption, Channel, ChannelBuilder, Client, ClientUnaryReceiver, EnvBuilder, Environment,
+    Error, Method,
 };
 
 use super::Window;
-use super::connect::Connection;
 use super::outcome::{CallError, Code};
-use super::ration::RATION;
+use super::ration::{RATION, Ration};
 use crate::address::CsiAddress;
 use crate::duration;
 use crate::panics;
@@ -39,10 +37,6 @@ pub fn log_through_us(everything: bool) {
 /// gRPC's threads, started once and shared by all calls.
 pub struct Caller {
     environment: Arc<Environment>,
-    /// Never called. While there is a channel, C-core keeps its event engine;
-    /// without one it ends those threads with each call and starts them with the
-    /// next, and the call for which none can be started never ends.
-    _standing: Channel,
 }
 
 impl Caller {
@@ -56,15 +50,12 @@ impl Caller {
         panics::caught(|| EnvBuilder::new().cq_count(1).name_prefix("grpc").build())
             .map(|environment| {
                 let environment = Arc::new(environment);
-                Caller {
-                    _standing: Channel::lame(Arc::clone(&environment), "standing"),
-                    environment,
-                }
+                Caller { environment }
             })
             .map_err(|message| format!("gRPC cannot start its threads: {message}"))
     }
 
-    /// Calls `method` over `connection`, which is closed afterwards, until
+    /// Calls `method` over `socket`, which is closed afterwards, until
     /// the window's deadline.
     ///
     /// # Errors
@@ -74,25 +65,19 @@ impl Caller {
         &self,
         method: &Method<Request, Reply>,
         request: &Request,
-        connection: Connection,
+        socket: OwnedFd,
         address: &CsiAddress,
         window: Window,
     ) -> Result<Reply, CallError> {
         let timeout = window.answer_by().saturating_duration_since(Instant::now());
-        let failed = |error: io::Error| {
-            let status = RpcStatus::with_message(RpcStatusCode::INTERNAL, error.to_string());
-            Err(Error::RpcFailure(status))
-        };
-        let (mut ration, theirs) = connection;
+        let ration = Ration::new(&socket);
         // grpcio panics on a reply of status OK without a message.
         let result = panics::caught(|| {
-            let client = Client::new(self.channel(theirs, address));
+            let client = Client::new(self.channel(socket, address));
             let options = CallOption::default().timeout(timeout);
             let reply = client.unary_call_async(method, request, options)?;
-            // gRPC tells the driver of the deadline, and this keeps it (parts.rs).
-            ration
-                .serve(reply, window.answer_by(), ClientUnaryReceiver::cancel)
-                .unwrap_or_else(failed)
+            // gRPC tells the driver of the deadline, and this keeps it (c_core/parts.rs).
+            ration.serve(reply, window.answer_by(), ClientUnaryReceiver::cancel)
         });
         match result {
             Ok(Ok(reply)) => Ok(reply),
@@ -138,14 +123,17 @@ impl Caller {
         let builder = ChannelBuilder::new(Arc::clone(&self.environment))
             .default_authority(address.authority())
             .max_receive_message_len(MESSAGE_MAX)
-            .default_compression_algorithm(CompressionAlgorithms::GRPC_COMPRESS_NONE)
             // An inflated message is looked at only when all of it is there: 16 KiB
             // become 16 MB. Nothing but identity is offered, and nothing is inflated.
             .raw_cfg_int(c"grpc.per_message_decompression".to_owned(), 0)
             .raw_cfg_int(c"grpc.compression_enabled_algorithms_bitset".to_owned(), 1)
-            .enable_retry(false)
-            // The driver is on this node; what http_proxy says is about elsewhere.
-            .enable_http_proxy(false);
+            // Neither measures with pings how fast the driver is, nor asks whether it is still
+            // there; not after 24 days either, which is the default. There is no timer for
+            // it: c_core/unthreaded.rs.
+            .raw_cfg_int(c"grpc.http2.bdp_probe".to_owned(), 0)
+            .raw_cfg_int(c"grpc.keepalive_time_ms".to_owned(), i32::MAX);
+        // Retries and http_proxy are of channels with a resolver, and compression is off:
+        // each word about them would be copied several times for each probe.
         // SAFETY: `socket` is a connected stream socket, and giving up its
         // OwnedFd makes gRPC its only user and owner: it closes it with the
         // channel.

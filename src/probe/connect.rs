@@ -8,7 +8,6 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::ration::Ration;
 use super::{ConnectError, Reason};
 use crate::address::CsiAddress;
 use crate::socket;
@@ -22,9 +21,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// microseconds where somebody listens, and without it there is no cause to tell.
 const FIRST_ATTEMPT: Duration = Duration::from_millis(10);
 
-/// A driver's ration, and the socket for gRPC that stands for the driver's.
-pub type Connection = (Ration, OwnedFd);
-
 /// Connects to the driver, with attempts until `until` but at least one; `failed`
 /// hears of each attempt that did not succeed.
 ///
@@ -35,7 +31,7 @@ pub fn connect(
     address: &CsiAddress,
     until: Instant,
     mut failed: impl FnMut(&ConnectError),
-) -> Result<Connection, ConnectError> {
+) -> Result<OwnedFd, ConnectError> {
     let mut pause = FIRST_PAUSE;
     let mut last: Option<ConnectError> = None;
     loop {
@@ -44,9 +40,9 @@ pub fn connect(
             None => until.max(began + FIRST_ATTEMPT),
             Some(_) => until,
         };
-        let connected = socket::connect(address, attempt_until).and_then(Ration::new);
+        let connected = socket::connect(address, attempt_until);
         let error = match (connected, last) {
-            (Ok(connection), _) => return Ok(connection),
+            (Ok(socket), _) => return Ok(socket),
             // Our own deadline says less than what went wrong before it.
             (Err(error), Some(last)) if error.kind() == io::ErrorKind::TimedOut => {
                 return Err(last);

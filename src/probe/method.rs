@@ -2,9 +2,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use std::os::fd::OwnedFd;
+
 use grpcio::{Marshaller, MethodType};
 
-use super::connect::Connection;
 use super::{CallError, Caller, Readiness, Window};
 use crate::address::CsiAddress;
 use crate::grpc_health::{CHECK, HealthCheckRequest, HealthCheckResponse};
@@ -71,29 +72,23 @@ impl Method {
     pub(super) fn ask(
         &self,
         caller: &Caller,
-        connection: Connection,
+        socket: OwnedFd,
         address: &CsiAddress,
         window: Window,
     ) -> Result<Readiness, CallError> {
         match self {
             Method::Identity => caller
-                .call(&PROBE, &ProbeRequest::new(), connection, address, window)
+                .call(&PROBE, &ProbeRequest::new(), socket, address, window)
                 .map(|reply| readiness(&reply)),
             Method::Health { service } => {
                 let mut request = HealthCheckRequest::new();
                 request.service.clone_from(service);
                 caller
-                    .call(&CHECK, &request, connection, address, window)
+                    .call(&CHECK, &request, socket, address, window)
                     .map(|reply| serving(&reply))
             }
             Method::Other { .. } => caller
-                .call(
-                    &without_fields(self.path()),
-                    &(),
-                    connection,
-                    address,
-                    window,
-                )
+                .call(&without_fields(self.path()), &(), socket, address, window)
                 .map(|()| Readiness::Ready),
         }
     }

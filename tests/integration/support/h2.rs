@@ -59,10 +59,12 @@ fn push_length(block: &mut Vec<u8>, length: usize) {
     block.push(u8::try_from(rest).unwrap());
 }
 
+/// The longest frame that a peer takes unless it says otherwise (section 6.5.2).
+const FRAME_MAX: usize = 16_384;
+
 /// A header block of any length, in as many frames as it takes.
 pub fn headers(flags: u8, stream: u32, block: &[u8]) -> Vec<u8> {
-    // What a peer takes unless it says otherwise (section 6.5.2).
-    let mut parts = block.chunks(16_384).peekable();
+    let mut parts = block.chunks(FRAME_MAX).peekable();
     let mut kind = HEADERS;
     let mut flags = flags;
     let mut frames = Vec::new();
@@ -84,12 +86,15 @@ pub fn answer_begins(stream: u32) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &block)
 }
 
-/// A message in its gRPC prefix.
+/// A message in its gRPC prefix, in as many frames as it takes.
 pub fn message(stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut data = vec![0];
     data.extend(u32::try_from(payload.len()).unwrap().to_be_bytes());
     data.extend(payload);
-    frame(DATA, 0, stream, &data)
+    let frames = data.chunks(FRAME_MAX);
+    frames
+        .flat_map(|part| frame(DATA, 0, stream, part))
+        .collect()
 }
 
 /// The trailers that end a gRPC answer.

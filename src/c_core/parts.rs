@@ -20,16 +20,13 @@
 
 #![allow(unsafe_code, reason = "C++ symbols, see SAFETY at each")]
 
-use std::ffi::{c_uint, c_void};
+use std::ffi::c_void;
 
 /// A `grpc_core::CoreConfiguration::Builder`, only ever passed on.
 type Builder = *mut c_void;
 
 // SAFETY: each is `void (CoreConfiguration::Builder*)` in C-core 1.56.2.
 unsafe extern "C" {
-    /// Puts the event engine into a channel's arguments.
-    #[link_name = "_ZN17grpc_event_engine12experimental44RegisterEventEngineChannelArgPreconditioningEPN9grpc_core17CoreConfiguration7BuilderE"]
-    fn register_event_engine(builder: Builder);
     /// Puts the memory quota there.
     #[link_name = "_ZN9grpc_core21RegisterResourceQuotaEPNS_17CoreConfiguration7BuilderE"]
     fn register_resource_quota(builder: Builder);
@@ -56,7 +53,6 @@ extern "C" fn build_core_configuration(builder: Builder) {
     // SAFETY: C-core hands over a builder that lives for the whole of this call,
     // and each function takes just that.
     unsafe {
-        register_event_engine(builder);
         register_authority(builder);
         register_http(builder);
         register_message_size(builder);
@@ -76,25 +72,3 @@ extern "C" fn dns_ares_init() {}
 // SAFETY: as above.
 #[unsafe(export_name = "_Z31grpc_resolver_dns_ares_shutdownv")]
 extern "C" fn dns_ares_shutdown() {}
-
-/// `gpr_cpu_num_cores`: C-core has a thread of its event engine for each processor, from
-/// 2 to 16, and at most two of its executor, of which it starts the second when much comes
-/// at once, and never ends it. Its calls here are few and small, so it is told of one
-/// processor, and takes the same on each node.
-///
-/// Rejected: no executor at all (`Executor::SetThreadingAll`). It is where C-core waits
-/// for room to write to a driver that does not read; without it the one thread of the
-/// completion queue does, and no call ends any more.
-// SAFETY: name, argument and result are those of the function that C-core declares; the
-// object that defines it has this one, the next and nothing else.
-#[unsafe(export_name = "gpr_cpu_num_cores")]
-extern "C" fn cpu_count() -> c_uint {
-    1
-}
-
-/// `gpr_cpu_current_cpu`, likewise: the first of them.
-// SAFETY: as above.
-#[unsafe(export_name = "gpr_cpu_current_cpu")]
-extern "C" fn current_cpu() -> c_uint {
-    0
-}

@@ -1,0 +1,7 @@
+//! What of gRPC's C-core goes into this program, and what is put in its place.
+//!
+//! In the program and not in the library, for the linker: the example driver is linked
+//! with the library too, and a server needs what is left out here.
+
+mod parts;
+mod unthreaded;
