@@ -1,12 +1,13 @@
-//! tiny_http behind the door, and one thread for each request. The owner of the
-//! package tiny_http.
+//! tiny_http behind the door, and a thread of its own for each request under way. The
+//! owner of the package tiny_http.
 //!
 //! It only ever sees requests in the door's own words, over streams that were
 //! there when it started.
 
 use std::io;
 use std::os::unix::net::UnixListener;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -54,71 +55,101 @@ pub type Respond = dyn Fn(Route, Instant) -> Reply + Send + Sync;
 /// more that come at once, some would wait for a thread for ever.
 pub const CONNECTIONS_MAX: usize = 4;
 
-/// Serves the connections that wait at `listener`, [`CONNECTIONS_MAX`] at most, from a thread of its own,
-/// until the process ends. Arrivals are counted from `origin`; `beyond_repair`
-/// hears why it cannot go on.
+/// How many threads wait for requests when there are none: one, and one that takes over
+/// from it. With one alone each request would start a thread and end one.
+const WAITING_MAX: usize = 2;
+
+/// Serves the connections that wait at `listener`, [`CONNECTIONS_MAX`] at most, from
+/// threads of its own, until the process ends. Arrivals are counted from `origin`;
+/// `beyond_repair` hears why it cannot go on.
 ///
 /// # Errors
 ///
-/// When the thread or tiny_http cannot be started.
+/// When a thread or tiny_http cannot be started.
 pub fn serve(
     listener: UnixListener,
     origin: Instant,
     respond: Arc<Respond>,
-    beyond_repair: impl Fn(&str) + Send + 'static,
+    beyond_repair: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<(), String> {
     let server = tiny_http::Server::from_listener(listener, None)
         .map_err(|error| format!("cannot serve HTTP: {error}"))?;
-    thread::Builder::new()
-        .name("http".to_owned())
-        .stack_size(STACK)
-        .spawn(move || {
-            let ended = panics::caught(|| receive(&server, origin, &respond));
-            beyond_repair(&ended.unwrap_or_else(|panic| panic));
-        })
-        .map(drop)
-        .map_err(|error| format!("cannot start the thread \"http\": {error}"))
+    let crew = Arc::new(Crew {
+        server,
+        origin,
+        respond,
+        beyond_repair: Box::new(beyond_repair),
+        waiting: AtomicUsize::new(0),
+        is_closed: AtomicBool::new(false),
+    });
+    Crew::join(&crew).map_err(|error| format!("cannot start the thread \"request\": {error}"))
 }
 
-/// Receives requests for ever. Comes back with the reason when it cannot.
-fn receive(server: &tiny_http::Server, origin: Instant, respond: &Arc<Respond>) -> String {
-    let mut expected_end = Some(());
-    loop {
-        match server.recv() {
-            Ok(request) => hand_over(request, origin, respond),
-            Err(error) => {
-                // tiny_http's accept loop ends once it has taken the private
-                // streams, because the listener is shut down; that is told once.
-                if expected_end.take().is_none() {
-                    return format!("cannot serve HTTP any more: {error}");
+/// The threads of one server: each waits for a request, sees to it that another one does,
+/// and answers.
+struct Crew {
+    server: tiny_http::Server,
+    origin: Instant,
+    respond: Arc<Respond>,
+    beyond_repair: Box<dyn Fn(&str) + Send + Sync>,
+    /// How many wait for a request.
+    waiting: AtomicUsize,
+    /// tiny_http has told that it accepts no connection any more.
+    is_closed: AtomicBool,
+}
+
+impl Crew {
+    /// Starts a thread.
+    fn join(crew: &Arc<Crew>) -> io::Result<()> {
+        let member = Arc::clone(crew);
+        crew.waiting.fetch_add(1, Ordering::SeqCst);
+        thread::Builder::new()
+            .name("request".to_owned())
+            .stack_size(STACK)
+            .spawn(move || {
+                if let Err(reason) = panics::caught(|| work(&member)).flatten() {
+                    (member.beyond_repair)(&reason);
                 }
-            }
-        }
+            })
+            .map(drop)
+            .inspect_err(|_| {
+                crew.waiting.fetch_sub(1, Ordering::SeqCst);
+            })
     }
 }
 
-/// Gives a request its thread; where none can be had, answers it right here,
-/// slower than usual, but a healthy driver stays healthy.
-fn hand_over(request: Request, origin: Instant, respond: &Arc<Respond>) {
-    // The closure is lost when the spawn fails; what it holds must not be.
-    let parcel = Arc::new(Mutex::new(Some(request)));
-    let answer = {
-        let parcel = Arc::clone(&parcel);
-        let respond = Arc::clone(respond);
-        move || {
-            let request = parcel.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(request) = request {
-                answer(request, origin, &*respond);
+/// Answers requests until others do, or nobody can; says why then.
+fn work(crew: &Arc<Crew>) -> Result<(), String> {
+    loop {
+        match crew.server.recv() {
+            Ok(request) => {
+                let is_last = crew.waiting.fetch_sub(1, Ordering::SeqCst) == 1;
+                // Where no thread can be had, the next request waits for this one: slower
+                // than usual, but a healthy driver stays healthy.
+                if is_last && let Err(error) = Crew::join(crew) {
+                    log::debug!(err = error.to_string(); "Cannot start a request's thread");
+                }
+                let answered = panics::caught(|| answer(request, crew.origin, &*crew.respond));
+                if let Err(panic) = answered {
+                    log::error!(err = panic; "Cannot answer a request, this is a bug");
+                }
+                let joined =
+                    crew.waiting
+                        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |waiting| {
+                            (waiting < WAITING_MAX).then_some(waiting + 1)
+                        });
+                if joined.is_err() {
+                    return Ok(());
+                }
+            }
+            Err(error) => {
+                // tiny_http's accept loop ends once it has taken the private
+                // streams, because the listener is shut down; that is told once.
+                if crew.is_closed.swap(true, Ordering::SeqCst) {
+                    return Err(format!("cannot serve HTTP any more: {error}"));
+                }
             }
         }
-    };
-    let spawned = thread::Builder::new()
-        .name("request".to_owned())
-        .stack_size(STACK)
-        .spawn(answer.clone());
-    if let Err(error) = spawned {
-        log::debug!(err = error.to_string(); "Cannot start a request's thread");
-        answer();
     }
 }
 

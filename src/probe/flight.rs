@@ -104,7 +104,7 @@ struct Shared {
     state: Mutex<State>,
     /// A flight is wanted: wakes the flights' thread.
     wanted: Condvar,
-    /// A flight has changed its phase or ended: wakes those who wait for it.
+    /// A flight has ended, or has a cause to tell of: wakes those who wait for it.
     changed: Condvar,
     /// A flight is overdue: wakes the watchdog.
     overdue: Condvar,
@@ -249,14 +249,15 @@ impl Shared {
         // Told at once, so that a flight which begins the moment another one
         // fails has room for everybody who waits.
         state.wanted = state.wanted.max(Some(window));
-        if state.flying.is_none() {
+        // From this number on, flights begin after the request was made.
+        let fresh = state.begun + 1;
+        let is_idle = state.flying.is_none();
+        // First, or whoever is woken waits for it.
+        drop(state);
+        if is_idle {
             self.wanted.notify_one();
         }
-        Ticket {
-            // From this number on, flights begin after the request was made.
-            fresh: state.begun + 1,
-            window,
-        }
+        Ticket { fresh, window }
     }
 
     fn wait(&self, &Ticket { fresh, window }: &Ticket) -> Answer {
@@ -371,19 +372,20 @@ impl Shared {
             phase: Phase::Connecting(None),
             since: Instant::now(),
         });
-        // Those who wait now see a flight that is connecting.
-        self.changed.notify_all();
         window
     }
 
     fn enter(&self, phase: Phase) {
         let mut state = self.lock();
+        let was_known = state.known_cause().is_some();
         if let Some(flying) = &mut state.flying {
-            let was_connecting = flying.is_connecting();
             flying.phase = phase;
-            if was_connecting != flying.is_connecting() {
-                self.changed.notify_all();
-            }
+        }
+        // Those who wait then do so for a shorter time; of the rest they need not know.
+        let is_news = !was_known && state.known_cause().is_some();
+        drop(state);
+        if is_news {
+            self.changed.notify_all();
         }
     }
 
@@ -402,6 +404,7 @@ impl Shared {
             window,
             report,
         });
+        drop(state);
         self.changed.notify_all();
     }
 

@@ -242,9 +242,10 @@ fn a_stop_while_the_driver_fails_is_a_clean_stop() {
     let _driver = Driver::start(&dir.socket(), &["--hang"]);
     let flags = ["--retries=1", "--probe-timeout=1s"];
     let mut sidecar = Sidecar::start(&dir.socket(), &flags);
+    let at_rest = sidecar.requests_at_rest();
     let asked = sidecar.ask("/healthz");
     eventually("a request under way", || {
-        !sidecar.threads_named("request").is_empty()
+        sidecar.threads_named("request").len() > at_rest
     });
     sidecar.process.signal(libc::SIGTERM);
     assert_eq!(sidecar.process.wait().code(), Some(0), "{}", sidecar.log());

@@ -70,11 +70,12 @@ fn joiner_outlives(first_end: End, first_body: &str) {
         }
     });
     let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=10s"]);
+    let at_rest = sidecar.requests_at_rest();
     let first = sidecar.ask("/healthz");
     has_begun.recv_timeout(PATIENCE).unwrap();
     let joiner = sidecar.ask("/healthz");
     eventually("two requests under way", || {
-        sidecar.threads_named("request").len() == 2
+        sidecar.threads_named("request").len() == at_rest + 2
     });
     end.send(first_end).unwrap();
     let first = first.join().unwrap();

@@ -7,10 +7,10 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::sync::LazyLock;
 
-use super::Dir;
 use super::http::{self, Response};
 use super::process::Process;
 use super::sys::is_root;
+use super::{Dir, eventually};
 
 /// The variable that names the binary that ships, when that is under test.
 const SHIPPED: &str = "LIVENESSPROBE_BINARY";
@@ -83,6 +83,9 @@ impl Sidecar {
 
     /// Runs a command line that ends in a sidecar, and waits until it listens.
     pub fn run(command: &mut Command) -> Sidecar {
+        // What ships has one heap. glibc's malloc would have one for each thread, and a
+        // siege would look as if it left those behind.
+        command.env("MALLOC_ARENA_MAX", "1");
         let process = Process::start(command);
         let line = process.err.wait_for(0, "Listening");
         Sidecar {
@@ -111,6 +114,13 @@ impl Sidecar {
         let threads = self.ids_and_names();
         let named = threads.filter(|(_, comm)| comm == name);
         named.map(|(id, _)| id).collect()
+    }
+
+    /// How many threads wait for requests when there are none yet.
+    pub fn requests_at_rest(&self) -> usize {
+        // It is opened when all of them are there.
+        eventually("a door", || self.threads_named("door").len() == 1);
+        self.threads_named("request").len()
     }
 
     /// How many threads it has of each name.
