@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::support::sidecar;
 use super::support::siege::{PROMPT, connect, crowd, hold, lay};
 use super::support::sys::is_root;
-use super::support::{Dir, Driver, Sidecar, http};
+use super::support::{Dir, Driver, Sidecar, eventually, http};
 
 /// Lays siege to a sidecar in front of a healthy driver: once, and again until
 /// the well-behaved client has asked some ten times.
@@ -519,8 +519,11 @@ fn a_machine_without_descriptors_is_waited_out() {
             .unwrap();
         assert!(status.success());
     };
-    // All numbers below are taken since the start, and poll(2) still works.
-    limit("10");
+    // All numbers below are taken, and poll(2) still works.
+    let taken =
+        |number: &u32| std::path::Path::new(&format!("/proc/{}/fd/{number}", sidecar.pid)).exists();
+    let first_free = (3..1024).find(|number| !taken(number)).unwrap();
+    limit(&first_free.to_string());
     let waiting = sidecar.ask("/healthz");
     sidecar
         .process
@@ -542,7 +545,7 @@ fn a_machine_without_threads_is_no_obstacle() {
         return;
     }
     let dir = Dir::new();
-    let _driver = Driver::start(&dir.socket(), &[]);
+    let _driver = Driver::start(&dir.socket(), &["--delay=5ms"]);
     std::fs::set_permissions(dir.socket(), PermissionsExt::from_mode(0o777)).unwrap();
     let binary = dir.path().join("livenessprobe");
     std::fs::copy(sidecar::binary(), &binary).unwrap();
@@ -562,12 +565,16 @@ fn a_machine_without_threads_is_no_obstacle() {
             .status()
             .unwrap();
         assert!(limit.success());
+        // Until there are more at once than threads that wait for them.
+        eventually("a request without a thread", || {
+            let paths = ["/healthz", "/livez", "/healthz?verbose"];
+            for asked in paths.map(|path| sidecar.ask(path)) {
+                assert_eq!(asked.join().unwrap().status, 200);
+            }
+            sidecar.process.err.count("Cannot start a request's thread") > 0
+        });
         let held = crowd(sidecar.address, 200, b"GET /");
         std::thread::sleep(hold());
         drop(held);
     });
-    sidecar
-        .process
-        .err
-        .wait_for(0, "Cannot start a request's thread");
 }

@@ -403,7 +403,10 @@ impl Door {
         self.paused_until = Some(now + ACCEPT_PAUSE);
         self.lingerers.clear();
         self.writers.pop_front();
-        if let Some(oldest) = self.heads.pop_front().or_else(|| self.silent.pop_front()) {
+        // Not one that has only just come: its request is on its way.
+        let had_time = |oldest: &mut Reading| now >= oldest.accepted + self.limits.silent_time;
+        let oldest = self.heads.pop_front();
+        if let Some(oldest) = oldest.or_else(|| self.silent.pop_front_if(had_time)) {
             self.send_away(oldest, head::GIVES_WAY, now);
         }
         let error = error.to_string();
