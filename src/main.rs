@@ -1,6 +1,8 @@
 //! livenessprobe: answers kubelet's /healthz from a CSI driver's Probe.
 
 mod c_core;
+#[cfg(target_env = "musl")]
+mod heap;
 
 use std::io::Write as _;
 use std::path::Path;
