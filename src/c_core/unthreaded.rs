@@ -2,16 +2,16 @@
 //! does all that a call needs.
 //!
 //! C-core would start an executor (two threads), a timer thread, and an event engine
-//! (a pool of two and a timer thread again), whose two timers wake up twice a second
-//! each for as long as the process lives. Each object file of its library that starts
-//! some is left out as in `parts`: what others name of it is defined here. That
+//! (a pool of two and a timer thread again), whose two timers wake up once a second
+//! each and more for as long as the process lives. Each object file of its library that
+//! starts some is left out as in `parts`: what others name of it is defined here. That
 //! this is right depends on what a call here does *not* use:
 //!
 //! - **Timers** of deadlines, backoff, connects and servers. call.rs ends calls, and
 //!   the socket is connected. Were one set nevertheless, it would never fire.
 //! - **The event engine**, in C-core 1.56 no more than a clock for HTTP/2 pings:
-//!   keepalive, which is off unless asked for, a server's last words, and what measures
-//!   the bandwidth, which call.rs turns off (`grpc.http2.bdp_probe`). There is none; who
+//!   a server's last words, keepalive, and what measures the bandwidth; call.rs turns off
+//!   the latter two (`grpc.keepalive_time_ms`, `grpc.http2.bdp_probe`). There is none; who
 //!   looks for one finds a null pointer.
 //! - **The executor**, where C-core waits for room to write to a driver that does not
 //!   read. Here it waits where it stands, in the completion queue's thread, for all
@@ -21,8 +21,8 @@
 //! changes what is used. All are off.
 //!
 //! Rejected: starting those threads and ending them again, as `Executor::SetThreadingAll`
-//! and `grpc_timer_manager_set_threading` do; it takes a millisecond of the start, and
-//! 100 KiB more of the file.
+//! and `grpc_timer_manager_set_threading` do: a start would depend on as many threads as
+//! before, and what they run would stay in the file, some 100 KiB.
 
 #![allow(unsafe_code, reason = "C++ symbols, see SAFETY at each")]
 

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use super::support::{Dir, Driver, LATENESS, Response, Sidecar, h2};
+use super::support::{Dir, Driver, LATENESS, Response, Sidecar, h2, sidecar};
 
 /// Serves every connection with these bytes and keeps it open.
 fn serve_bytes(path: &str, bytes: &'static [u8]) {
@@ -33,6 +33,21 @@ fn ask(dir: &Dir) -> Response {
         "{response:?}"
     );
     response
+}
+
+#[test]
+fn an_experiment_of_grpc_s_in_the_environment_changes_nothing() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    for experiment in ["event_engine_client", "promise_based_client_call"] {
+        let mut command = sidecar::command();
+        command
+            .arg(format!("--csi-address={}", dir.socket()))
+            .arg("--http-endpoint=127.0.0.1:0")
+            .env("GRPC_EXPERIMENTS", experiment);
+        let sidecar = Sidecar::run(&mut command);
+        assert_eq!(sidecar.healthz().both(), (200, "ok"), "{experiment}");
+    }
 }
 
 #[test]

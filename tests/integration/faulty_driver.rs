@@ -192,6 +192,31 @@ fn warm(dir: &Dir) -> (Sidecar, u64) {
 }
 
 /// A frame for the stream of a call.
+#[test]
+fn a_driver_that_pings_and_does_not_read_holds_up_no_other() {
+    let (well, ill) = (Dir::new(), Dir::new());
+    let _driver = Driver::start(&well.socket(), &[]);
+    // One at a time: gRPC answers each, until there is no room for an answer.
+    h2::serve(ill.socket().as_ref(), |mut call| {
+        let ping = h2::frame(h2::PING, 0, 0, &[0; 8]);
+        while call.socket.write_all(&ping).is_ok() {}
+    });
+    let extra = format!("--extra-csi-address=ill={}", ill.socket());
+    let flags = [extra.as_str(), "--probe-timeout=500ms"];
+    let sidecar = Sidecar::start(&well.socket(), &flags);
+    for _ in 0..10 {
+        let asked = sidecar.ask("/healthz/ill");
+        while !asked.is_finished() {
+            let response = sidecar.healthz();
+            assert_eq!(response.both(), (200, "ok"));
+            in_time(&response, "the other one");
+        }
+        let response = asked.join().unwrap();
+        assert_eq!(response.status, 500);
+        in_time(&response, "the one that does not read");
+    }
+}
+
 type Frame = fn(u32) -> Vec<u8>;
 
 #[test]
