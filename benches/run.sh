@@ -6,7 +6,7 @@
 #   benches/run.sh measure|guard
 set -euo pipefail
 
-# Relative ones begin where this was called.
+# A relative BINARY and PEER begin where this was called.
 BINARY=${BINARY:+$(realpath --canonicalize-missing -- "$BINARY")}
 [ "${PEER:-go}" = go ] || PEER=$(realpath --canonicalize-missing -- "$PEER")
 cd "$(dirname "$0")/.."

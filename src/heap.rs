@@ -4,7 +4,7 @@
 //! nine page faults for each probe. The owner of the package dlmalloc.
 //!
 //! Memory is taken from the kernel by 64 KiB, of which what is never touched costs
-//! nothing, and kept up to 2 MiB; a pair of binaries in `docs/footprint.md` compares.
+//! nothing, and kept up to 2 MiB; two rows of `docs/footprint.md` compare.
 //! For C the rest of malloc(3) is musl's, which makes it of these (musl's
 //! `__malloc_replaced`).
 

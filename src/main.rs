@@ -68,7 +68,7 @@ fn probe_once(options: &Options) -> Exit {
     logging::init(options.format, options.verbosity);
     let exit = once::run(options);
     logging::flush();
-    // gRPC's threads end with the process, and are not waited for.
+    // gRPC's thread ends with the process, and is not waited for.
     signal::exit_at_once(exit)
 }
 

@@ -35,7 +35,7 @@ impl Stop {
 }
 
 /// Ends the process now, from any thread and without running destructors or
-/// atexit handlers: C-core's threads are still at work, and what is wedged would
+/// atexit handlers: gRPC's thread is still at work, and what is wedged would
 /// be waited for.
 pub fn exit_at_once(exit: Exit) -> ! {
     exit::clean_up();

@@ -27,8 +27,9 @@ impl Cgroup {
             root.join("memory")
         };
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let group = Cgroup(above.join(format!("lp-bench-{}-{number}", Pid::this())));
-        std::fs::create_dir(&group.0)?;
+        let directory = above.join(format!("lp-bench-{}-{number}", Pid::this()));
+        std::fs::create_dir(&directory)?;
+        let group = Cgroup(directory);
         let (limit, swap, value) = if is_v2 {
             ("memory.max", "memory.swap.max", "0".to_owned())
         } else {

@@ -36,12 +36,11 @@ impl Driver {
     }
 
     /// Starts the example, and waits until it listens.
-    pub fn start(program: &Path, flags: &[&str]) -> Result<Driver> {
+    pub fn start(program: &Path) -> Result<Driver> {
         let directory = scratch()?;
         let socket = directory.join("csi.sock");
         let mut child = Command::new(program)
             .arg(format!("--address={}", socket.display()))
-            .args(flags)
             .stdin(Stdio::null())
             // Nobody reads its events.
             .stdout(Stdio::null())

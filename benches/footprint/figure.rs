@@ -27,6 +27,11 @@ pub enum Figure {
 }
 
 impl Figure {
+    /// Whether it is what two others differ by: near zero, so that a ratio says nothing.
+    pub fn is_difference(self) -> bool {
+        matches!(self, Figure::GrowthResident | Figure::GrowthAnonymous)
+    }
+
     /// Its name, where so many probes are made to see what grows.
     pub fn name(self, growth: u32) -> String {
         let growth = show(f64::from(growth), 0);

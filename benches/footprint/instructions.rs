@@ -37,7 +37,9 @@ fn of_a_life(binary: &Binary, socket: &Path, probes: u32) -> Result<u64> {
     command
         .arg("--tool=callgrind")
         .arg(format!("--callgrind-out-file={}", file.display()))
-        .arg(&binary.path);
+        .arg(&binary.path)
+        // The default is a second, and a busy machine slow enough.
+        .arg("--probe-timeout=10s");
     let (mut sidecar, _) = Sidecar::start("valgrind", command, socket, PATIENCE)?;
     sidecar.probes(probes)?;
     sidecar.end(PATIENCE)?;

@@ -18,7 +18,7 @@ use crate::sidecar::{Binary, Sidecar};
 use crate::work::{PATIENCE, PROBES};
 
 /// KiB; a limit is a multiple of it.
-pub const STEP: u64 = 128;
+const STEP: u64 = 128;
 
 /// In steps: 64 MiB, in which any sidecar must do.
 const MOST: u64 = 512;
@@ -69,13 +69,13 @@ impl Search<'_> {
         };
         let began = Instant::now();
         search
-            .fits(MOST)
+            .fits(MOST)?
             .map_err(|reason| format!("{} KiB are not enough: {reason}", MOST * STEP))?;
         search.patience = (began.elapsed() * TIMES).max(AT_LEAST);
         let mut too_small = 0;
         while search.found - too_small > 1 {
             let middle = u64::midpoint(too_small, search.found);
-            match search.fits(middle) {
+            match search.fits(middle)? {
                 Ok(()) => search.found = middle,
                 Err(_) => too_small = middle,
             }
@@ -85,15 +85,15 @@ impl Search<'_> {
 
     /// Looks for it again, step by step from where it was.
     pub fn again(&mut self) -> Result<()> {
-        if self.fits(self.found).is_ok() {
-            while self.found > 1 && self.fits(self.found - 1).is_ok() {
+        if self.fits(self.found)?.is_ok() {
+            while self.found > 1 && self.fits(self.found - 1)?.is_ok() {
                 self.found -= 1;
             }
             return Ok(());
         }
         loop {
             self.found += 1;
-            match self.fits(self.found) {
+            match self.fits(self.found)? {
                 Ok(()) => return Ok(()),
                 Err(reason) if self.found >= MOST => return Err(reason),
                 Err(_) => {}
@@ -106,14 +106,15 @@ impl Search<'_> {
         self.found * STEP
     }
 
-    /// Whether it does its work in so many steps, or why not.
-    fn fits(&self, steps: u64) -> Result<()> {
-        let program = unread_copy(&self.binary.path)?;
+    /// Whether it does its work in so many steps, or why not; an error where that cannot
+    /// be tried.
+    fn fits(&self, steps: u64) -> Result<Result<()>> {
         let group = Cgroup::limited(steps * STEP * 1024)
             .map_err(|error| format!("no memory cgroup can be made any more: {error}"))?;
+        let program = unread_copy(&self.binary.path)?;
         let tried = self.try_in(&group, &program);
         let _ = std::fs::remove_file(&program);
-        tried
+        Ok(tried)
     }
 
     fn try_in(&self, group: &Cgroup, program: &Path) -> Result<()> {

@@ -29,7 +29,7 @@ pub fn run() -> Result<()> {
     crowd::raise_descriptor_limit()?;
     let driver = match &settings.csi_socket {
         Some(socket) => Driver::running(socket)?,
-        None => Driver::start(&settings.common.driver, &[])?,
+        None => Driver::start(&settings.common.driver)?,
     };
     let mut binaries = vec![Binary {
         name: "this".to_owned(),
@@ -194,7 +194,15 @@ impl Bench<'_> {
         for side in self.order(0) {
             let binary = &self.binaries[side];
             progress(&format!("{}: the smallest memory limit", binary.name));
-            let mut search = limit::Search::begin(binary, self.socket)?;
+            // What was measured until here is not thrown away for it.
+            let mut search = match limit::Search::begin(binary, self.socket) {
+                Ok(search) => search,
+                Err(why) => {
+                    let why = format!("{}: {why}", binary.name);
+                    self.table.cannot(Figure::Limit, why);
+                    return Ok(());
+                }
+            };
             for run in 0..self.settings.runs {
                 if run > 0 {
                     search.again()?;

@@ -70,7 +70,7 @@ impl Report<'_> {
         let shown = row.values.iter().take(self.binaries.len());
         cells.extend(shown.map(|values| spread(values, figure.digits())));
         if self.binaries.len() == 2 {
-            cells.push(spread(&row.ratios(), 3));
+            cells.push(spread(&ratios(figure, row), 3));
         }
         // The reason stands in place of the first value.
         if row.why_not.is_some() {
@@ -132,8 +132,15 @@ impl Report<'_> {
             "unit": figure.unit(),
             "subject": subject,
             "peer": peer,
-            "ratios": row.ratios(),
+            "ratios": ratios(figure, row),
             "not_measured": row.why_not,
         })
     }
+}
+
+fn ratios(figure: Figure, row: &Row) -> Vec<f64> {
+    if figure.is_difference() {
+        return Vec::new();
+    }
+    row.ratios()
 }

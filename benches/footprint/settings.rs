@@ -83,7 +83,8 @@ impl Settings {
         Ok(Settings {
             common,
             peer,
-            csi_socket: path("CSI_SOCKET"),
+            csi_socket: path("CSI_SOCKET")
+                .map(|socket| std::path::absolute(&socket).unwrap_or(socket)),
             runs: number("RUNS", 5, 1, 1_000)?,
             idle: Duration::from_secs(number("IDLE", 30, 1, 86_400)?.into()),
             growth: number("GROWTH", 100_000, 2_000, 100_000_000)?,

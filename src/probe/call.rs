@@ -34,7 +34,7 @@ pub fn log_through_us(everything: bool) {
     log::set_max_level(level);
 }
 
-/// gRPC's threads, started once and shared by all calls.
+/// gRPC's thread, started once and shared by all calls.
 pub struct Caller {
     environment: Arc<Environment>,
 }
@@ -52,7 +52,7 @@ impl Caller {
                 let environment = Arc::new(environment);
                 Caller { environment }
             })
-            .map_err(|message| format!("gRPC cannot start its threads: {message}"))
+            .map_err(|message| format!("gRPC cannot start its thread: {message}"))
     }
 
     /// Calls `method` over `socket`, which is closed afterwards, until

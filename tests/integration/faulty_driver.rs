@@ -148,7 +148,7 @@ fn a_driver_killed_in_mid_call_two_hundred_times_is_told_of_at_once() {
 
 #[test]
 fn a_reply_of_300_mb_is_not_held() {
-    /// What gRPC may hold of a connection (src/probe/call.rs), in KiB, and as much
+    /// What gRPC may hold of a connection (src/probe/ration.rs), in KiB, and as much
     /// again for a read that is under way and the pages of the program that a
     /// refusal touches for the first time.
     const HELD: u64 = 2 * 1024;

@@ -8,9 +8,9 @@ use super::support::{Dir, Driver, Sidecar, sidecar};
 
 const PROBES: usize = 1000;
 
-/// KiB: 3.0 MiB in all, of which 0.5 MiB belong to this process alone.
-const RESIDENT_MAX: u64 = 3 * 1024;
-const ANONYMOUS_MAX: u64 = 512;
+/// KiB: 3.0 MB in all, of which 0.5 MB belong to this process alone.
+const RESIDENT_MAX: u64 = 3_000_000 / 1024;
+const ANONYMOUS_MAX: u64 = 500_000 / 1024;
 
 #[test]
 #[ignore = "about the static binary alone; run: make try-static"]
