@@ -93,8 +93,8 @@ pub const ACCEPT_BATCH: usize = 32;
 /// How long nothing is accepted when descriptors or memory have run out.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Descriptors kept free for probing a driver: a connection, the same once more, and
-/// gRPC's epoll and eventfd, twice, for the driver's name is asked for at the same time.
+/// Descriptors kept free for probing a driver: a connection, gRPC's epoll and eventfd, and
+/// one to spare, twice, for the driver's name is asked for at the same time.
 const DESCRIPTORS_FOR_PROBES: usize = 8;
 
 /// The bounds that depend on RLIMIT_NOFILE.

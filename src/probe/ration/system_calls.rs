@@ -11,6 +11,8 @@ use std::ptr;
 
 use libc::{epoll_event, iovec, msghdr, ssize_t};
 
+const EPOLLOUT: u32 = libc::EPOLLOUT.cast_unsigned();
+
 /// `struct user_msghdr`, as the kernel has it. That of the C library may be another:
 /// musl's counts are shorter, with padding that nobody initialises.
 #[repr(C)]
@@ -45,6 +47,16 @@ impl Message {
             control_length: count(message.msg_controllen),
             flags: 0,
         }
+    }
+
+    /// How many bytes its parts have.
+    fn length(&self) -> ssize_t {
+        if self.parts.is_null() {
+            return 0;
+        }
+        // SAFETY: as many as the caller of sendmsg(2) has said, which are its own.
+        let parts = unsafe { std::slice::from_raw_parts(self.parts, self.parts_count) };
+        given(parts.iter().map(|part| part.iov_len).sum())
     }
 }
 
@@ -196,24 +208,10 @@ unsafe extern "C" fn epoll_wait(
     c_int::try_from(result).unwrap_or(-1)
 }
 
-const EPOLLOUT: u32 = libc::EPOLLOUT.cast_unsigned();
-
 /// Whether there are bytes to read. A number that is no socket any more has none.
 pub(super) fn has_bytes(socket: RawFd) -> bool {
     let mut bytes: c_int = 0;
     // SAFETY: FIONREAD (ioctl_tty(2), tcp(7), unix(7)) writes an int, which this is.
     let result = unsafe { libc::ioctl(socket, libc::FIONREAD, &raw mut bytes) };
     result == 0 && bytes > 0
-}
-
-impl Message {
-    /// How many bytes its parts have.
-    fn length(&self) -> ssize_t {
-        if self.parts.is_null() {
-            return 0;
-        }
-        // SAFETY: as many as the caller of sendmsg(2) has said, which are its own.
-        let parts = unsafe { std::slice::from_raw_parts(self.parts, self.parts_count) };
-        given(parts.iter().map(|part| part.iov_len).sum())
-    }
 }
