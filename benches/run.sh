@@ -45,11 +45,7 @@ elif [ "${PEER:-}" = go ]; then
   packaging/tools.sh bench-go
   PEER=$PWD/target/bench/go-peer
   echo '== building the stand-in on grpc-go' >&2
-  mkdir -p target/bench
-  # Debian's libraries, offline, whatever this user's Go is set to.
-  env GO111MODULE=off GOPATH=/usr/share/gocode GOENV=off GOFLAGS=-trimpath \
-    GOCACHE="$PWD/target/bench/go-cache" CGO_ENABLED=0 \
-    go build -p 1 -ldflags '-s -w' -o "$PEER" ./benches/go_peer
+  packaging/go-build.sh benches/go_peer "$PEER"
   version=$("$PEER" --version)
   export PEER PEER_NAME="Go stand-in (${version%%,*})"
 fi

@@ -18,10 +18,7 @@ source=tests/interop target=target/interop
 mkdir -p "$target"
 
 build_go() {
-  # Debian's libraries, offline, whatever this user's Go is set to.
-  env GO111MODULE=off GOPATH=/usr/share/gocode GOENV=off GOFLAGS=-trimpath \
-    GOCACHE="$PWD/$target/go-cache" CGO_ENABLED=0 \
-    go build -p 1 -ldflags '-s -w' -o "$target/go/driver" "./$source/go"
+  packaging/go-build.sh "$source/go" "$target/go/driver"
   driver=$target/go/driver
 }
 
