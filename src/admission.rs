@@ -5,8 +5,10 @@
 //! tiny_http as a request in our own words over a few private streams. A client
 //! can therefore neither reach tiny_http's parser nor make it start a thread.
 //!
-//! - Connections without a complete head are few, and the oldest of them gives
-//!   way to a newcomer: idle strangers never keep kubelet out.
+//! - A connection that sends nothing stays in the kernel for its first second
+//!   (TCP_DEFER_ACCEPT). After that, and where the kernel cannot do it, connections
+//!   without a complete head are bounded in number, and the oldest one of the address
+//!   that holds most gives way: idle strangers do not keep kubelet out.
 //! - A complete request gives way to nobody, unless there is no room at all and
 //!   its client has finished sending, and so has most likely gone. It waits, as a
 //!   descriptor, for a stream, and all that wait for the same answer travel
@@ -18,7 +20,9 @@
 mod client;
 mod door;
 pub mod head;
+mod incomplete;
 mod limits;
+mod peer;
 mod refusal;
 mod trip;
 mod under_way;

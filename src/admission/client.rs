@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::head::{self, Head, Refusal, Request};
+use super::incomplete::Pending;
 use super::limits::{HEAD_BYTES, HEAD_TIME, LINGER_BYTES, LINGER_TIME, WRITE_TIME};
+use super::peer::Peer;
 use super::under_way::Guard;
 use crate::health::Route;
 
@@ -14,8 +16,9 @@ use crate::health::Route;
 pub struct Reading {
     pub socket: TcpStream,
     pub entrance: usize,
-    pub accepted: Instant,
     pub deadline: Instant,
+    peer: Peer,
+    accepted: Instant,
     bytes: Vec<u8>,
 }
 
@@ -32,12 +35,13 @@ pub enum Read {
 }
 
 impl Reading {
-    pub fn new(socket: TcpStream, entrance: usize, now: Instant) -> Reading {
+    pub fn new(socket: TcpStream, peer: Peer, entrance: usize, now: Instant) -> Reading {
         Reading {
             socket,
             entrance,
-            accepted: now,
             deadline: now + HEAD_TIME,
+            peer,
+            accepted: now,
             bytes: Vec::new(),
         }
     }
@@ -73,6 +77,16 @@ impl Reading {
                 Head::Refused(refusal) => return Read::Refused(refusal),
             }
         }
+    }
+}
+
+impl Pending for Reading {
+    fn accepted(&self) -> Instant {
+        self.accepted
+    }
+
+    fn peer(&self) -> Peer {
+        self.peer
     }
 }
 

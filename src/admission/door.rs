@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::client::{Asking, Lingering, Reading, Writing};
+use super::incomplete::Incomplete;
 use super::limits::{ACCEPT_PAUSE, FULL_TIME, Limits};
 use super::trip::Stream;
 use super::under_way::UnderWay;
@@ -47,10 +48,11 @@ pub struct Door {
     timeout: Duration,
     late: Box<Late>,
     under_way: UnderWay,
-    /// Connections that have sent nothing; oldest first, as all of these.
-    silent: VecDeque<Reading>,
+    /// Connections that have sent nothing.
+    silent: Incomplete<Reading>,
     /// Connections that have sent a part of a head.
-    heads: VecDeque<Reading>,
+    heads: Incomplete<Reading>,
+    /// Oldest first, as those below.
     waiting: VecDeque<Asking>,
     writers: VecDeque<Writing>,
     lingerers: VecDeque<Lingering>,
@@ -103,8 +105,8 @@ impl Door {
             timeout,
             late,
             under_way,
-            silent: VecDeque::new(),
-            heads: VecDeque::new(),
+            silent: Incomplete::new(),
+            heads: Incomplete::new(),
             waiting: VecDeque::new(),
             writers: VecDeque::new(),
             lingerers: VecDeque::new(),
@@ -157,18 +159,11 @@ impl Door {
         }
     }
 
-    /// Until when nobody new is let in, if that is so: descriptors have run out,
-    /// there is no room for requests, or all who were let in are so new that
-    /// their requests may still be on their way.
+    /// Until when no connection is accepted, if that is so: descriptors have run out,
+    /// or there is no room for requests.
     fn closed_until(&self, now: Instant) -> Option<Instant> {
         let full_until = self.full_since.map(|since| since + FULL_TIME);
-        let crowded_until = match self.silent.front() {
-            Some(oldest) if self.silent.len() >= self.limits.silent => {
-                Some(oldest.accepted + self.limits.silent_time)
-            }
-            _ => None,
-        };
-        [self.paused_until, full_until, crowded_until]
+        [self.paused_until, full_until]
             .into_iter()
             .flatten()
             .filter(|until| *until > now)
@@ -231,7 +226,7 @@ impl Door {
         } else {
             Interest::Read
         };
-        for reading in self.silent.iter().chain(&self.heads) {
+        for reading in self.silent.iter().chain(self.heads.iter()) {
             round.add(reading.socket.as_fd(), reads);
         }
         for writing in &self.writers {
@@ -256,8 +251,8 @@ impl Door {
                 clients.chain([trip.deadline])
             })
             .chain(self.waiting.iter().map(Asking::deadline))
-            .chain(self.silent.front().map(|reading| reading.deadline))
-            .chain(self.heads.front().map(|reading| reading.deadline))
+            .chain(self.silent.oldest().map(|reading| reading.deadline))
+            .chain(self.heads.oldest().map(|reading| reading.deadline))
             .chain(self.writers.iter().map(|writing| writing.deadline))
             .chain(self.lingerers.iter().map(|lingering| lingering.deadline))
             .chain(closed_until)

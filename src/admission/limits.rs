@@ -3,7 +3,7 @@
 //! | what | threads | bytes at most |
 //! |---|---|---|
 //! | the door itself | 1 | its stack, 128 KiB |
-//! | connections that have sent nothing | - | 128 x about 0.1 KiB = 13 KiB |
+//! | connections that have sent nothing | - | 128 and the free places of requests x about 0.1 KiB = 64 KiB |
 //! | heads that are begun | - | 16 x 16 KiB (a Vec doubles) = 256 KiB |
 //! | requests waiting | - | 512 x about 0.2 KiB = 100 KiB |
 //! | tiny_http: a thread a stream, a thread a request under way, one that waits for the next, and for the first seconds four of tiny_http's that wait | 4 + 4 + 1 + 4 | their stacks, of which some 20 KiB each are touched |
@@ -19,16 +19,9 @@ use std::time::Duration;
 
 use crate::health::{Route, Whom};
 
-/// Connections that have sent nothing yet. They cost a descriptor each and no
-/// memory, and kubelet is among them for as long as its request takes to come.
+/// Connections that have sent nothing yet and take no place of a request's. They cost
+/// a descriptor each and next to no memory.
 pub const SILENT: usize = 128;
-/// A silent connection gives way to a newcomer no sooner than this after it was
-/// accepted; newcomers wait in the kernel's queue until then, and their requests
-/// come meanwhile. 128 in 10 ms is 12,800 a second.
-const SILENT_TIME: Duration = Duration::from_millis(10);
-/// The same where descriptors are few, so that newcomers do not have to wait
-/// longer for there being fewer places: 6 in 2 ms is 3,000 a second.
-const SILENT_TIME_LEAST: Duration = Duration::from_millis(2);
 /// Connections that have sent a part of a head. A request as short as kubelet's
 /// comes whole, so these give way at once.
 pub const HEADS: usize = 16;
@@ -102,8 +95,6 @@ const DESCRIPTORS_FOR_PROBES: usize = 8;
 pub struct Limits {
     /// Connections that have sent nothing.
     pub silent: usize,
-    /// How long each of them keeps its place, whoever else comes.
-    pub silent_time: Duration,
     /// Connections that have sent a part of a head.
     pub heads: usize,
     /// Complete requests.
@@ -140,11 +131,9 @@ impl Limits {
         let heads = HEADS.min(descriptors / 8).max(1);
         let silent = SILENT.min(descriptors / 4).max(1);
         let rest = descriptors.saturating_sub(lingerers + writers + heads + silent);
-        let share = u32::try_from(SILENT / silent).unwrap_or(u32::MAX);
         let requests = REQUESTS.min(rest).max(1);
         Limits {
             silent,
-            silent_time: (SILENT_TIME / share).max(SILENT_TIME_LEAST),
             heads,
             requests,
             requests_about_one: match drivers {
@@ -177,7 +166,6 @@ mod tests {
     fn a_usual_limit_gives_all_that_is_wanted() {
         let all = Limits {
             silent: SILENT,
-            silent_time: SILENT_TIME,
             heads: HEADS,
             requests: REQUESTS,
             requests_about_one: REQUESTS,

@@ -95,20 +95,16 @@ impl Door {
 
     /// Reads the heads on which something has come.
     fn read_heads(&mut self, round: &Round, numbers: &Numbers, now: Instant) {
-        // All of these were there when the round began; each goes back to where
-        // it belongs now.
-        let silent = std::mem::take(&mut self.silent).into_iter();
-        let heads = std::mem::take(&mut self.heads).into_iter();
-        let all = silent
-            .zip(numbers.silent.clone())
-            .chain(heads.zip(numbers.heads.clone()));
-        for (reading, number) in all {
-            // Without room they stay unread for a moment.
-            if round.is_ready(number) && !self.is_holding(now) {
-                self.read_head(reading, now);
-            } else {
-                self.keep(reading);
-            }
+        // Without room they stay unread for a moment.
+        if self.is_holding(now) {
+            return;
+        }
+        let mut number = numbers.silent.clone().chain(numbers.heads.clone());
+        let mut is_ready = |_: &Reading| number.next().is_some_and(|number| round.is_ready(number));
+        let mut ready = self.silent.take(&mut is_ready);
+        ready.extend(self.heads.take(&mut is_ready));
+        for reading in ready {
+            self.read_head(reading, now);
         }
         self.make_room(now);
     }
@@ -122,30 +118,34 @@ impl Door {
         }
     }
 
-    /// Keeps the lists in the order of accept: a connection may have been silent
-    /// for longer than another one has been sending.
     fn keep(&mut self, reading: Reading) {
-        let list = if reading.has_begun() {
-            &mut self.heads
+        if reading.has_begun() {
+            self.heads.insert(reading);
         } else {
-            &mut self.silent
-        };
-        let at = list.partition_point(|other| other.accepted <= reading.accepted);
-        list.insert(at, reading);
+            self.silent.insert(reading);
+        }
     }
 
-    /// The oldest give way.
+    /// Has connections give way until the rest is within its bounds.
     fn make_room(&mut self, now: Instant) {
-        while self.heads.len() > self.limits.heads {
-            if let Some(oldest) = self.heads.pop_front() {
-                self.send_away(oldest, head::GIVES_WAY, now);
-            }
+        while self.heads.len() > self.limits.heads
+            && let Some(reading) = self.heads.give_way()
+        {
+            self.send_away(reading, head::GIVES_WAY, now);
         }
-        while self.silent.len() > self.limits.silent {
-            if let Some(oldest) = self.silent.pop_front() {
-                self.send_away(oldest, head::GIVES_WAY, now);
-            }
+        while self.silent.len() > self.room_for_silent()
+            && let Some(reading) = self.silent.give_way()
+        {
+            self.send_away(reading, head::GIVES_WAY, now);
         }
+    }
+
+    /// How many connections may be silent now. Places that no request takes are theirs:
+    /// each of them may become one, and a crowd that connects at once and speaks one after
+    /// the other has as many places as one that speaks at once.
+    fn room_for_silent(&self) -> usize {
+        let requests = self.travelling() + self.waiting.len();
+        self.limits.silent + self.limits.requests.saturating_sub(requests)
     }
 
     /// A complete request waits for a stream, if there is room.
@@ -295,10 +295,11 @@ impl Door {
 
     /// Ends what has had its time.
     fn expire(&mut self, now: Instant) -> io::Result<()> {
-        while let Some(reading) = self.heads.pop_front_if(|reading| reading.deadline <= now) {
+        let is_late = |reading: &Reading| reading.deadline <= now;
+        while let Some(reading) = self.heads.pop_oldest_if(is_late) {
             self.send_away(reading, head::TOO_SLOW, now);
         }
-        while let Some(reading) = self.silent.pop_front_if(|reading| reading.deadline <= now) {
+        while let Some(reading) = self.silent.pop_oldest_if(is_late) {
             self.send_away(reading, head::TOO_SLOW, now);
         }
         self.writers.retain(|writing| writing.deadline > now);
@@ -376,10 +377,12 @@ impl Door {
                 break;
             }
             match self.entrances[entrance].listener.accept() {
-                Ok((socket, _)) => {
+                Ok((socket, address)) => {
                     if socket.set_nonblocking(true).is_ok() {
                         // Each its own moment: the order of giving way hangs on it.
-                        self.read_head(Reading::new(socket, entrance, Instant::now()), now);
+                        let accepted = Instant::now();
+                        let reading = Reading::new(socket, address.into(), entrance, accepted);
+                        self.read_head(reading, now);
                         self.make_room(now);
                     }
                 }
@@ -403,11 +406,9 @@ impl Door {
         self.paused_until = Some(now + ACCEPT_PAUSE);
         self.lingerers.clear();
         self.writers.pop_front();
-        // Not one that has only just come: its request is on its way.
-        let had_time = |oldest: &mut Reading| now >= oldest.accepted + self.limits.silent_time;
-        let oldest = self.heads.pop_front();
-        if let Some(oldest) = oldest.or_else(|| self.silent.pop_front_if(had_time)) {
-            self.send_away(oldest, head::GIVES_WAY, now);
+        let gives_way = self.heads.give_way();
+        if let Some(reading) = gives_way.or_else(|| self.silent.give_way()) {
+            self.send_away(reading, head::GIVES_WAY, now);
         }
         let error = error.to_string();
         if self.accept_log.is_worth_a_line(Some(&error), now).is_some() {
