@@ -54,7 +54,7 @@ endif
 help:
 	@echo 'make run        build, start an example driver and the sidecar, show its answers'
 	@echo 'make test       check the format, lint, and run all tests'
-	@echo 'make hostile    the hostile and the faulty-driver suite at full size'
+	@echo 'make hostile    the hostile clients, floods and faulty drivers at full size'
 	@echo 'make chaos      stopped processes, clocks that are set, starvation, full disks'
 	@echo 'make soak       100,000 probes and more, a third of them failing; TIME=1200 goes on'
 	@echo '                for so many seconds, BINARY=dist/... soaks what ships'
@@ -121,14 +121,14 @@ test: programs
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --release --locked --no-deps --document-private-items
 	@echo '== tests'
 	$(CARGO) test --release --locked --all-targets -- \
-	  --skip hostile:: --skip faulty_driver:: --skip chaos::
+	  --skip hostile:: --skip flood:: --skip faulty_driver:: --skip chaos::
 	@echo '== hostile clients and faulty drivers, one after the other'
 	$(CARGO) test --release --locked --test integration -- \
-	  hostile:: faulty_driver:: --test-threads=1
+	  hostile:: flood:: faulty_driver:: --test-threads=1
 
 hostile: programs
 	HOSTILE_FULL=1 $(CARGO) test --release --locked --test integration -- \
-	  hostile:: faulty_driver:: --test-threads=1 --show-output
+	  hostile:: flood:: faulty_driver:: --test-threads=1 --show-output
 
 chaos: programs
 	@packaging/tools.sh chaos

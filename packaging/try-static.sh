@@ -31,9 +31,9 @@ case $machine in
     echo "== dist/livenessprobe-linux-$arch: footprint, and all tests"
     tests --ignored footprint:: chaos:: --show-output --test-threads=1
     # Not those that are about no binary.
-    tests --skip hostile:: --skip faulty_driver:: --skip chaos:: --skip properties:: \
+    tests --skip hostile:: --skip flood:: --skip faulty_driver:: --skip chaos:: --skip properties:: \
       --skip messages::
-    tests hostile:: faulty_driver:: --test-threads=1
+    tests hostile:: flood:: faulty_driver:: --test-threads=1
     # What sets the clock is loaded by ld.so, which a static binary does without.
     tests chaos:: --skip wall_clock --test-threads=1
     ;;

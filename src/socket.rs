@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -55,22 +55,52 @@ fn connect_unix(address: &SockAddr, until: Instant) -> io::Result<OwnedFd> {
 /// (`SCM_RIGHTS`, unix(7)). Nobody asks for them here, and whoever receives what they
 /// come with closes them: a connection that lingers can take as long for it as the driver
 /// likes, even where nothing blocks. Linux has this since 6.16; false where it has not.
-#[allow(unsafe_code, reason = "no package has this option; see SAFETY")]
 fn refuse_descriptors(socket: &Socket) -> bool {
     /// Of asm-generic/socket.h, which all architectures here have.
     const SO_PASSRIGHTS: libc::c_int = 83;
-    let no: libc::c_int = 0;
-    // SAFETY: reads an int, which this is, and as many bytes as one has.
+    set_option(socket.as_fd(), libc::SOL_SOCKET, SO_PASSRIGHTS, 0).is_ok()
+}
+
+/// Has the kernel keep a connection to itself until it has sent something, for so many
+/// seconds at most (TCP_DEFER_ACCEPT, tcp(7)). Until then it is an entry in the kernel's
+/// table of half-open connections, `BACKLOG` of which there can be, and accept(2) does not
+/// see it. A client that closes its connection is seen at once.
+///
+/// # Errors
+///
+/// That of setsockopt(2).
+pub fn defer_accept(listener: &TcpListener, seconds: u16) -> io::Result<()> {
+    set_option(
+        listener.as_fd(),
+        libc::IPPROTO_TCP,
+        libc::TCP_DEFER_ACCEPT,
+        seconds.into(),
+    )
+}
+
+#[allow(unsafe_code, reason = "no package here has these options; see SAFETY")]
+fn set_option(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
+    // SAFETY: reads an int, which `value` is, and as many bytes as one has.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            SO_PASSRIGHTS,
-            (&raw const no).cast(),
-            libc::socklen_t::try_from(size_of_val(&no)).unwrap_or_default(),
+            level,
+            name,
+            (&raw const value).cast(),
+            length,
         )
     };
-    result == 0
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 fn connect_tcp(host: &str, port: u16, until: Instant) -> io::Result<OwnedFd> {

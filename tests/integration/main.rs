@@ -17,6 +17,7 @@ mod command_line;
 mod deploy;
 mod faults;
 mod faulty_driver;
+mod flood;
 mod footprint;
 mod guard;
 mod hostile;

@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod cgroup;
 pub mod driver;
+pub mod flood;
 pub mod h2;
 pub mod http;
 pub mod misconduct;

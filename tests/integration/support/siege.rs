@@ -13,9 +13,9 @@ use super::sys::raise_descriptor_limit;
 use super::{PATIENCE, Response, Sidecar, eventually};
 
 /// Resident memory during a siege, in KiB.
-const MEMORY: u64 = 8 * 1024;
+pub const MEMORY: u64 = 8 * 1024;
 /// Threads during a siege.
-const THREADS: u64 = 32;
+pub const THREADS: u64 = 32;
 /// Resident memory that may stay behind, in KiB.
 const LEFT_BEHIND: u64 = 512;
 /// What a well-behaved client waits at most while a stranger does his worst.

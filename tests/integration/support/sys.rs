@@ -66,3 +66,22 @@ pub fn raise_descriptor_limit() {
         assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
     }
 }
+
+/// Has a socket's connections come from this address, with a port that is chosen when it
+/// connects: bind(2) alone would want one that no other connection has, to anywhere.
+pub fn bind_without_port(socket: &socket2::Socket, address: std::net::Ipv4Addr) {
+    let yes: libc::c_int = 1;
+    // SAFETY: reads an int, which this is, and as many bytes as one has.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const yes).cast(),
+            libc::socklen_t::try_from(size_of_val(&yes)).unwrap(),
+        )
+    };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    let address = std::net::SocketAddr::from((address, 0));
+    socket.bind(&address.into()).unwrap();
+}
