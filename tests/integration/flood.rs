@@ -9,9 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::support::flood::{Answer, Stranger, ask_after, ask_politely};
-use super::support::siege::{MEMORY, THREADS, connect, crowd, is_full};
+use super::support::siege::{MEMORY, THREADS, connect, crowd, is_full, reset};
 use super::support::sys::raise_descriptor_limit;
-use super::support::{Dir, Driver, Sidecar, sidecar};
+use super::support::{Dir, Driver, Sidecar, eventually, sidecar};
 
 /// What kubelet waits by default (`timeoutSeconds`).
 const KUBELET: Duration = Duration::from_secs(1);
@@ -315,4 +315,39 @@ fn a_connection_that_says_nothing_is_closed_after_its_time() {
     let took = began.elapsed();
     assert!(took > Duration::from_secs(2), "{took:?}");
     assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+/// While no further request has room, connections without one are not read, and their
+/// end must not keep the event loop running.
+#[test]
+fn connections_that_are_reset_while_there_is_no_room_cost_nothing() {
+    let dir = Dir::new();
+    // Without a driver requests wait for one, and no call comes and goes meanwhile.
+    let sidecar = start(&dir, 1024);
+    sidecar.requests_at_rest();
+    let event_loop = sidecar.threads_named("door")[0];
+    let on_processor = || {
+        let path = format!("/proc/{}/task/{event_loop}/schedstat", sidecar.pid);
+        let text = std::fs::read_to_string(path).unwrap();
+        let nanoseconds = text.split(' ').next().unwrap().parse().unwrap();
+        Duration::from_nanos(nanoseconds)
+    };
+    let at_rest = sidecar.descriptors();
+    let begun = crowd(sidecar.address, 15, b"GET /");
+    let mut waiting = crowd(sidecar.address, 511, REQUEST);
+    eventually("511 requests", || {
+        sidecar.descriptors() >= at_rest + 15 + 511
+    });
+    waiting.extend(crowd(sidecar.address, 1, REQUEST));
+    eventually("the last request", || {
+        sidecar.descriptors() >= at_rest + 15 + 512
+    });
+    let before = on_processor();
+    for stream in begun {
+        reset(stream);
+    }
+    // As long as newcomers wait for room (`FULL_TIME`).
+    thread::sleep(Duration::from_millis(100));
+    let took = on_processor() - before;
+    assert!(took < Duration::from_millis(20), "{took:?}");
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::support::sidecar;
-use super::support::siege::{PROMPT, connect, crowd, hold, lay};
+use super::support::siege::{PROMPT, connect, crowd, hold, lay, reset};
 use super::support::sys::is_root;
 use super::support::{Dir, Driver, Sidecar, eventually, http};
 
@@ -225,14 +225,6 @@ fn connections_that_are_reset_before_they_are_accepted_are_passed_over() {
         sidecar.process.signal(libc::SIGCONT);
         std::thread::sleep(Duration::from_secs(1));
     });
-}
-
-/// Closes with RST in place of FIN.
-fn reset(stream: TcpStream) {
-    socket2::SockRef::from(&stream)
-        .set_linger(Some(Duration::ZERO))
-        .unwrap();
-    drop(stream);
 }
 
 #[test]

@@ -95,15 +95,21 @@ impl Door {
 
     /// Reads the heads on which something has come.
     fn read_heads(&mut self, round: &Round, numbers: &Numbers, now: Instant) {
-        // Without room they stay unread for a moment.
-        if self.is_holding(now) {
+        // Without room they stay unread for a moment. Those that have ended do not stay:
+        // poll(2) would come back at once for them, again and again.
+        let is_holding = self.is_holding(now);
+        let mut number = numbers.silent.clone().chain(numbers.heads.clone());
+        let mut is_due = |_: &Reading| {
+            number.next().is_some_and(|number| {
+                round.is_over(number) || (!is_holding && round.is_ready(number))
+            })
+        };
+        let mut due = self.silent.take(&mut is_due);
+        due.extend(self.heads.take(&mut is_due));
+        if is_holding {
             return;
         }
-        let mut number = numbers.silent.clone().chain(numbers.heads.clone());
-        let mut is_ready = |_: &Reading| number.next().is_some_and(|number| round.is_ready(number));
-        let mut ready = self.silent.take(&mut is_ready);
-        ready.extend(self.heads.take(&mut is_ready));
-        for reading in ready {
+        for reading in due {
             self.read_head(reading, now);
         }
         self.make_room(now);

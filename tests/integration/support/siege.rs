@@ -56,6 +56,14 @@ pub fn crowd(address: SocketAddr, count: usize, bytes: &[u8]) -> Vec<TcpStream> 
         .collect()
 }
 
+/// Closes with RST in place of FIN.
+pub fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(stream);
+}
+
 /// Lays siege to a sidecar whose driver is healthy. `within` is what the
 /// well-behaved client's answers may take.
 pub fn lay(sidecar: &Sidecar, within: Duration, attack: impl FnOnce()) {
