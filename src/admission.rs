@@ -29,6 +29,7 @@ mod under_way;
 
 pub use door::{Door, Entrance, Late};
 pub use limits::{HEAD_BYTES, streams};
+pub use refusal::SERVER;
 pub use trip::ARRIVED_HEADER;
 pub use trip::BODY_BYTES;
 pub use under_way::UnderWay;

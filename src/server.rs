@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tiny_http::{Header, Request, Response};
 
-use crate::admission::ARRIVED_HEADER;
+use crate::admission::{ARRIVED_HEADER, SERVER};
 use crate::clock::Utc;
 use crate::health::Route;
 use crate::panics;
@@ -170,7 +170,7 @@ fn answer(request: Request, origin: Instant, respond: &Respond) {
     let date = Utc::from(SystemTime::now()).http();
     for (name, value) in [
         ("Content-Type", reply.content_type),
-        ("Server", "csi-livenessprobe"),
+        ("Server", SERVER),
         // tiny_http's own panics before 1970 and after 9999.
         ("Date", &date),
     ] {

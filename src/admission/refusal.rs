@@ -1,6 +1,12 @@
 //! The bytes of the answers that the door gives itself.
 
 use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::clock::Utc;
+
+/// The `Server` of every answer, whichever side of the door gives it.
+pub const SERVER: &str = "csi-livenessprobe";
 
 /// An answer of the door's own: its bytes with and without the body.
 #[derive(Clone)]
@@ -14,17 +20,20 @@ pub struct Canned {
 }
 
 impl Canned {
-    /// Writes an answer that closes the connection.
-    pub fn new(status: u16, body: &str) -> Canned {
+    /// Writes an answer that closes the connection, dated `now`: a server with a clock has
+    /// to send `Date` (RFC 9110, section 6.6.1).
+    pub fn new(status: u16, body: &str, now: SystemTime) -> Canned {
         // A 405 has to say what would be allowed (RFC 9110, section 15.5.6).
         let allow = match status {
             405 => "Allow: GET, HEAD, OPTIONS\r\n",
             _ => "",
         };
         let head = format!(
-            "HTTP/1.1 {status} {}\r\nContent-Type: text/plain; charset=utf-8\r\n{allow}\
+            "HTTP/1.1 {status} {}\r\nServer: {SERVER}\r\nDate: {}\r\n\
+             Content-Type: text/plain; charset=utf-8\r\n{allow}\
              Content-Length: {}\r\nConnection: close\r\n\r\n",
             reason(status),
+            Utc::from(now).http(),
             body.len()
         );
         Canned {
@@ -59,10 +68,12 @@ mod tests {
 
     #[test]
     fn an_answer_closes_and_tells_its_length() {
-        let canned = Canned::new(405, "no");
+        let now = SystemTime::UNIX_EPOCH;
+        let canned = Canned::new(405, "no", now);
         assert_eq!(
             std::str::from_utf8(&canned.whole).unwrap(),
-            "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: text/plain; charset=utf-8\r\n\
+            "HTTP/1.1 405 Method Not Allowed\r\nServer: csi-livenessprobe\r\n\
+             Date: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type: text/plain; charset=utf-8\r\n\
              Allow: GET, HEAD, OPTIONS\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
         );
         assert!(canned.whole.starts_with(&canned.head) && canned.head.ends_with(b"\r\n\r\n"));

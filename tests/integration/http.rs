@@ -254,3 +254,38 @@ fn a_person_gets_the_whole_story() {
     );
     assert!(story[4].starts_with("last success: 20"), "{story:?}");
 }
+
+/// Some are given by the front itself and some by what is behind it (RFC 9110, 6.6.1).
+#[test]
+fn each_answer_has_a_date_and_the_same_server() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let answers = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..12)
+            .map(|_| {
+                scope.spawn(|| {
+                    let paths = ["/healthz", "/nowhere", "/metrics"].into_iter().cycle();
+                    let answers = paths.take(30).map(|path| sidecar.get(path));
+                    answers.collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let answers = clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap());
+        answers.collect::<Vec<_>>()
+    });
+    let refused = http::send(sidecar.address, "nonsense\r\n\r\n");
+    for answer in answers.iter().chain([&refused]) {
+        let date = answer
+            .header("Date")
+            .unwrap_or_else(|| panic!("{answer:?}"));
+        assert!(date.len() == 29 && date.ends_with(" GMT"), "{date}");
+        assert_eq!(
+            answer.header("Server"),
+            Some("csi-livenessprobe"),
+            "{answer:?}"
+        );
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::{Door, Numbers, is_shortage};
 use crate::admission::client::{Asking, Read, Reading, Writing, Written};
@@ -190,7 +190,7 @@ impl Door {
     }
 
     fn answer_here(&mut self, client: Asking, refusal: &Refusal, now: Instant) {
-        let canned = Canned::new(refusal.status, refusal.why);
+        let canned = Canned::new(refusal.status, refusal.why, SystemTime::now());
         let bytes = if client.is_head {
             &canned.head
         } else {
@@ -247,7 +247,7 @@ impl Door {
 
     fn refuse(&mut self, socket: TcpStream, refusal: Refusal, lingers: bool, now: Instant) {
         log::debug!(status = refusal.status, why = refusal.why; "Request refused");
-        let canned = Canned::new(refusal.status, refusal.why);
+        let canned = Canned::new(refusal.status, refusal.why, SystemTime::now());
         self.finish(Writing::new(socket, canned.whole, lingers, None, now), now);
     }
 
@@ -339,7 +339,8 @@ impl Door {
             let answer = urgency(client)
                 .and_then(|urgency| (self.late)(client.route, client.arrived, urgency));
             let is_answered = answer.is_some();
-            answers.extend(answer.map(|(status, body)| Canned::new(status, &body)));
+            answers
+                .extend(answer.map(|(status, body)| Canned::new(status, &body, SystemTime::now())));
             is_answered
         };
         let mut clients = Vec::new();
