@@ -22,6 +22,9 @@ pub struct Reading {
     bytes: Vec<u8>,
 }
 
+/// How many bytes are looked at as they come. A request line of kubelet's has fewer.
+const FIRST_BYTES: usize = 64;
+
 /// What reading came to.
 pub enum Read {
     /// More is to come.
@@ -59,10 +62,12 @@ impl Reading {
                 Ok(0) => return Read::Gone,
                 Ok(count) => {
                     self.bytes.extend_from_slice(&buffer[..count]);
-                    // Parsed again only where a line has ended: a byte at a time
-                    // would else cost the square of a head's length.
-                    let is_worth_it =
-                        self.bytes.len() >= HEAD_BYTES || buffer[..count].contains(&b'\n');
+                    // Parsed again only where a line has ended, or in the first bytes,
+                    // which another protocol shows itself by: a byte at a time would else
+                    // cost the square of a head's length.
+                    let is_worth_it = self.bytes.len() >= HEAD_BYTES
+                        || self.bytes.len() <= count + FIRST_BYTES
+                        || buffer[..count].contains(&b'\n');
                     if !is_worth_it {
                         continue;
                     }

@@ -53,7 +53,12 @@ pub const TOO_MANY: Refusal = refusal(503, "too many requests are waiting");
 const TOO_LONG: Refusal = refusal(431, "the request's head is longer than 8 KiB");
 const TARGET_TOO_LONG: Refusal = refusal(414, "the request line is longer than 8 KiB");
 const NOT_HTTP: Refusal = refusal(400, "this is no HTTP/1.1 request");
+const TLS: Refusal = refusal(
+    400,
+    "this port speaks HTTP without TLS, and the client sent TLS: a probe needs scheme: HTTP",
+);
 const BAD_HEADER: Refusal = refusal(400, "a header line is malformed");
+const BAD_CHUNK: Refusal = refusal(400, "the length of a chunk is malformed");
 const BAD_LENGTH: Refusal = refusal(400, "Content-Length is no number, or there are two");
 const NO_HOST: Refusal = refusal(400, "HTTP/1.1 needs exactly one Host header");
 const OTHER_VERSION: Refusal = refusal(505, "this server speaks HTTP/1.0 and HTTP/1.1");
@@ -71,24 +76,96 @@ pub fn read(bytes: &[u8]) -> Head {
         .iter()
         .position(|byte| !matches!(byte, b'\r' | b'\n'))
         .unwrap_or(within.len());
-    let Some(length) = end_of_head(&within[begin..]) else {
-        if bytes.len() < HEAD_BYTES {
-            return Head::Partial;
-        }
-        return Head::Refused(if within[begin..].contains(&b'\n') {
-            TOO_LONG
-        } else {
-            TARGET_TOO_LONG
-        });
-    };
-    let end = begin + length;
-    match parse(&within[begin..end]) {
-        Ok(request) => Head::Complete(Request {
+    let head = &within[begin..];
+    if let Err(refusal) = can_begin_a_request(head) {
+        return Head::Refused(refusal);
+    }
+    let complete = end_of_head(head).map(|end| {
+        let (request, body) = parse(&head[..end])?;
+        let body_end = match body {
+            Body::None => Some(0),
+            Body::Chunked => end_of_empty_chunks(&head[end..])?,
+        };
+        Ok((request, body_end.map(|length| begin + end + length)))
+    });
+    match complete {
+        Some(Err(refusal)) => Head::Refused(refusal),
+        Some(Ok((request, Some(end)))) => Head::Complete(Request {
             has_more: bytes.len() > end,
             ..request
         }),
-        Err(refusal) => Head::Refused(refusal),
+        _ if bytes.len() < HEAD_BYTES => Head::Partial,
+        _ if head.contains(&b'\n') => Head::Refused(TOO_LONG),
+        _ => Head::Refused(TARGET_TOO_LONG),
     }
+}
+
+/// Whether a request may follow from these first bytes. A client that speaks another
+/// protocol waits for an answer before it sends more, and may never send an empty line:
+/// it is refused as soon as its first line, or its first byte, can belong to no request.
+fn can_begin_a_request(head: &[u8]) -> Result<(), Refusal> {
+    // The type of a TLS record with a handshake in it (RFC 8446, section 5.1).
+    const HANDSHAKE: u8 = 22;
+    if head.first() == Some(&HANDSHAKE) {
+        return Err(TLS);
+    }
+    if let Some(end) = head.iter().position(|byte| *byte == b'\n') {
+        let line = &head[..end];
+        return request_line(line.strip_suffix(b"\r").unwrap_or(line)).map(drop);
+    }
+    let mut words = head.split(|byte| *byte == b' ');
+    let method = words.next().unwrap_or_default();
+    let target = words.next().unwrap_or_default();
+    let version = words.next().unwrap_or_default();
+    let is_possible = method.iter().all(is_token_byte)
+        && target.iter().all(u8::is_ascii_graphic)
+        && version.len() <= VERSION.len()
+        && version.iter().zip(VERSION).all(|(byte, expected)| match expected {
+            b'#' => byte.is_ascii_digit(),
+            expected => byte == expected,
+        })
+        && words.next().is_none()
+        // An empty word can be no word any more once there is a space behind it.
+        && !head.starts_with(b" ")
+        && !head.windows(2).any(|pair| pair == b"  ");
+    if is_possible { Ok(()) } else { Err(NOT_HTTP) }
+}
+
+/// What a version and the end of its line look like; # is a digit.
+const VERSION: &[u8] = b"HTTP/#.#\r";
+
+/// What follows a head.
+#[derive(Clone, Copy)]
+enum Body {
+    None,
+    Chunked,
+}
+
+/// The length of a chunked body without content (RFC 9112, section 7.1), as Envoy and
+/// Linkerd send it with a GET; `None` while it is not complete.
+fn end_of_empty_chunks(bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+    let zeros = bytes.iter().take_while(|byte| **byte == b'0').count();
+    match bytes.get(zeros) {
+        Some(b'\r' | b'\n' | b';' | b' ' | b'\t') if zeros > 0 => {}
+        Some(byte) if byte.is_ascii_hexdigit() => return Err(HAS_BODY),
+        Some(_) => return Err(BAD_CHUNK),
+        None => return Ok(None),
+    }
+    let Some(end) = end_of_head(bytes) else {
+        return Ok(None);
+    };
+    // What stands between the last chunk and the empty line is trailer fields.
+    let lines = lines(&bytes[..end]).skip(1);
+    for line in lines.take_while(|line| !line.is_empty()) {
+        header(line)?;
+    }
+    Ok(Some(end))
+}
+
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes
+        .split(|byte| *byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
 /// The length of the head with its empty line. A lone LF ends a line, too
@@ -105,13 +182,12 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-fn parse(head: &[u8]) -> Result<Request, Refusal> {
-    let mut lines = head
-        .split(|byte| *byte == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+fn parse(head: &[u8]) -> Result<(Request, Body), Refusal> {
+    let mut lines = lines(head);
     let (method, target, is_1_0) = request_line(lines.next().unwrap_or_default())?;
     let mut hosts = 0;
     let mut length: Option<&[u8]> = None;
+    let mut body = Body::None;
     let mut refused = None;
     for line in lines.take_while(|line| !line.is_empty()) {
         let (name, value) = header(line)?;
@@ -124,7 +200,11 @@ fn parse(head: &[u8]) -> Result<Request, Refusal> {
             }
             length = Some(value);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            refused = Some(HAS_BODY);
+            match body {
+                Body::None if value.eq_ignore_ascii_case(b"chunked") => body = Body::Chunked,
+                // Another coding, or a second one.
+                _ => refused = Some(HAS_BODY),
+            }
         } else if name.eq_ignore_ascii_case(b"expect") {
             refused = refused.or(Some(EXPECTS));
         }
@@ -133,7 +213,12 @@ fn parse(head: &[u8]) -> Result<Request, Refusal> {
     if hosts > 1 || (hosts == 0 && !is_1_0) {
         return Err(NO_HOST);
     }
-    if length.is_some_and(|digits| digits.iter().any(|digit| *digit != b'0')) {
+    // A chunked body beside a length is how requests are smuggled, and one in HTTP/1.0 is
+    // faulty (RFC 9112, section 6.1).
+    let is_chunked = matches!(body, Body::Chunked);
+    if length.is_some_and(|digits| is_chunked || digits.iter().any(|digit| *digit != b'0'))
+        || (is_chunked && is_1_0)
+    {
         return Err(HAS_BODY);
     }
     if let Some(refused) = refused {
@@ -142,12 +227,13 @@ fn parse(head: &[u8]) -> Result<Request, Refusal> {
     if method == "CONNECT" {
         return Err(NOT_A_PROXY);
     }
-    Ok(Request {
+    let request = Request {
         is_head: method == "HEAD",
         method: method.to_owned(),
         target: target.to_owned(),
         has_more: false,
-    })
+    };
+    Ok((request, body))
 }
 
 /// Method, target, and whether the version is 1.0.
@@ -192,9 +278,11 @@ fn header(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
 
 /// RFC 9110, section 5.6.2.
 fn is_token(bytes: &[u8]) -> bool {
-    let is_token_byte =
-        |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     !bytes.is_empty() && bytes.iter().all(is_token_byte)
+}
+
+fn is_token_byte(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }
 
 #[cfg(test)]
@@ -229,6 +317,9 @@ mod tests {
     fn heads_are_let_through_or_refused() {
         let long = "x".repeat(HEAD_BYTES);
         let headers = "A: b\r\n".repeat(HEAD_BYTES / 6 + 1);
+        let chunked = |body: &str| {
+            format!("GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n{body}")
+        };
         let table = [
             ("GET / HTTP/1.0\r\n\r\n", 200),
             ("GET / HTTP/1.0\n\n", 200),
@@ -294,10 +385,33 @@ mod tests {
                 "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n",
                 413,
             ),
+            (&chunked("5\r\nhello\r\n0\r\n\r\n"), 413),
+            (&chunked("1"), 413),
+            (&chunked("0a\r\n"), 413),
+            (&chunked("x\r\n"), 400),
+            (&chunked("\r\n"), 400),
+            (&chunked("0x0\r\n\r\n"), 400),
+            (&chunked("0\r\nno colon\r\n\r\n"), 400),
             (
-                "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
                 413,
             ),
+            (
+                "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                413,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\
+                 Content-Length: 0\r\n\r\n0\r\n\r\n",
+                413,
+            ),
+            // No content in a chunked body is no body.
+            (&chunked("0\r\n\r\n"), 200),
+            (&chunked("000\n\n"), 200),
+            (&chunked("0;a=b\r\nX: y\r\n\r\n"), 200),
+            (&chunked(""), 0),
+            (&chunked("00"), 0),
+            (&chunked("0\r\n"), 0),
             (
                 "GET / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n",
                 417,
@@ -317,6 +431,40 @@ mod tests {
             let shown: String = head.chars().take(80).collect();
             assert_eq!(status_of(head), status, "{shown:?}");
         }
+    }
+
+    #[test]
+    fn what_can_become_no_request_is_refused_at_its_first_line_or_byte() {
+        for (bytes, status) in [
+            // A TLS ClientHello begins like this.
+            ("\u{16}", 400),
+            ("\u{16}\u{3}\u{1}", 400),
+            ("\u{0}", 400),
+            (" ", 400),
+            ("GET  ", 400),
+            ("G\u{7f}", 400),
+            ("GET /\u{1}", 400),
+            ("GET / HTTQ", 400),
+            ("GET / HTTP/x", 400),
+            ("GET / HTTP/1.1 ", 400),
+            ("GET / HTTP/1.1\r\r", 400),
+            ("GET /healthz\r\n", 400),
+            ("SSH-2.0-OpenSSH_9.2\r\n", 400),
+            ("PRI * HTTP/2.0\r\n", 505),
+            ("GET / HTTP/2.0", 0),
+            ("GET / HTTP/1.1\r", 0),
+            ("GET / HTTP/1.1\r\n", 0),
+            ("GET /", 0),
+            ("G", 0),
+            ("\r\n", 0),
+            ("", 0),
+        ] {
+            assert_eq!(status_of(bytes), status, "{bytes:?}");
+        }
+        let Head::Refused(refusal) = read(b"\x16\x03\x01") else {
+            panic!("not refused");
+        };
+        assert!(refusal.why.contains("scheme: HTTP"), "{}", refusal.why);
     }
 
     #[test]

@@ -188,7 +188,8 @@ fn a_request_with_a_body_is_refused() {
     let sidecar = Sidecar::start(&dir.socket(), &[]);
     for head in [
         "Content-Length: 3\r\n\r\nabc",
-        "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     ] {
         let response = http::send(
             sidecar.address,
@@ -199,6 +200,40 @@ fn a_request_with_a_body_is_refused() {
     // None of them did: this one is the first.
     assert_eq!(sidecar.healthz().status, 200);
     driver.has_had_probes(1);
+}
+
+/// As Envoy and Linkerd ask (envoy#7753, linkerd2#402); the chunk may come later.
+#[test]
+fn a_chunked_body_without_content_is_no_body() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let head = "GET /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let whole = http::send(sidecar.address, &format!("{head}0\r\n\r\n"));
+    assert_eq!(whole.both(), (200, "ok"));
+    let in_pieces = http::send_in_pieces(sidecar.address, &[head, "0\r\n", "\r\n"]);
+    assert_eq!(in_pieces.both(), (200, "ok"));
+}
+
+/// Such clients wait for an answer before they send more.
+#[test]
+fn another_protocol_is_refused_at_its_first_line_or_byte() {
+    let dir = Dir::new();
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    for (begin, status, why) in [
+        (
+            "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}",
+            400,
+            "scheme: HTTP",
+        ),
+        ("GET /healthz\r\n", 400, "no HTTP/1.1"),
+        ("PRI * HTTP/2.0\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
+    ] {
+        let answer = http::send(sidecar.address, begin);
+        assert_eq!(answer.status, status, "{begin:?}");
+        assert!(answer.body.contains(why), "{answer:?}");
+        assert!(answer.took < Duration::from_secs(1), "{answer:?}");
+    }
 }
 
 #[test]

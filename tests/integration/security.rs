@@ -505,7 +505,10 @@ fn a_body_that_two_servers_would_end_elsewhere_is_refused() {
         ("Transfer-Encoding: chunked, identity", 413),
         ("Transfer-Encoding: chunked\r\nContent-Length: 5", 413),
         ("Transfer-Encoding: xchunked", 413),
-        ("Transfer-Encoding:\tchunked", 413),
+        (
+            "Transfer-Encoding:\tchunked\r\nTransfer-Encoding: chunked",
+            413,
+        ),
         ("transfer-encoding: \x0bchunked", 400),
         ("Transfer-Encoding : chunked\r\nContent-Length: 5", 400),
         ("X: y\r\n Transfer-Encoding: chunked", 400),

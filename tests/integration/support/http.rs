@@ -41,10 +41,18 @@ pub fn get(address: SocketAddr, path: &str) -> Response {
 }
 
 pub fn send(address: SocketAddr, request: &str) -> Response {
+    send_in_pieces(address, &[request])
+}
+
+/// Sends these one after the other, each in a packet of its own.
+pub fn send_in_pieces(address: SocketAddr, pieces: &[&str]) -> Response {
     let started = Instant::now();
     let mut stream = TcpStream::connect(address).expect("the sidecar accepts");
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.set_nodelay(true).unwrap();
+    for piece in pieces {
+        stream.write_all(piece.as_bytes()).unwrap();
+    }
     let mut answer = Vec::new();
     stream
         .read_to_end(&mut answer)
