@@ -25,6 +25,10 @@ use crate::socket;
 /// answer.
 const STOP_GRACE: Duration = Duration::from_millis(500);
 
+/// What a stop takes at most, however long a probe may: kubelet kills a container after 30 s
+/// by default, and a client that still waits has a timeout of its own.
+const STOP_MAX: Duration = Duration::from_secs(5);
+
 /// How much later than its pace says a periodic outcome may be and still be an
 /// answer. Beyond that the process was stopped or starved, and asks anew.
 const PACE_GRACE: Duration = Duration::from_secs(1);
@@ -81,12 +85,13 @@ impl Sidecar {
         })
     }
 
-    /// Lets the requests under way finish.
+    /// Lets the requests under way finish, as far as somebody waits for their answers.
     pub fn stop(&self) {
         if let Some(monitor) = &self.monitor {
             monitor.end();
         }
-        self.under_way.drain(self.probe_timeout + STOP_GRACE);
+        let at_most = self.probe_timeout.saturating_add(STOP_GRACE).min(STOP_MAX);
+        self.under_way.drain(at_most);
     }
 }
 

@@ -3,7 +3,7 @@
 mod turns;
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, PipeReader};
 use std::net::TcpListener;
 use std::ops::Range;
 use std::os::fd::AsFd as _;
@@ -49,6 +49,8 @@ pub struct Door {
     timeout: Duration,
     late: Box<Late>,
     under_way: UnderWay,
+    /// Can be read once the process stops.
+    on_stop: PipeReader,
     /// Connections that have sent nothing.
     silent: Incomplete<Reading>,
     /// Connections that have sent a part of a head.
@@ -82,7 +84,7 @@ impl Door {
     ///
     /// # Errors
     ///
-    /// When a socket cannot be made non-blocking.
+    /// When a socket cannot be made non-blocking, or there is no pipe to be had.
     pub fn new(
         entrances: Vec<Entrance>,
         streams: Vec<UnixStream>,
@@ -112,6 +114,7 @@ impl Door {
             origin,
             timeout,
             late,
+            on_stop: under_way.on_stop()?,
             under_way,
             silent: Incomplete::new(),
             heads: Incomplete::new(),
@@ -150,8 +153,10 @@ impl Door {
         loop {
             let now = Instant::now();
             let closed_until = self.closed_until(now);
-            let is_closed = closed_until.is_some() || self.under_way.is_stopping();
-            let numbers = self.gather(&mut round, is_closed);
+            // Asked once a round: the numbers of the sockets hang on it.
+            let is_stopping = self.under_way.is_stopping();
+            let is_closed = closed_until.is_some() || is_stopping;
+            let numbers = self.gather(&mut round, is_closed, is_stopping);
             let at_most = self
                 .next_deadline(closed_until)
                 .map(|moment| moment.saturating_duration_since(now));
@@ -184,7 +189,7 @@ impl Door {
     }
 
     /// Puts all sockets into a round.
-    fn gather(&self, round: &mut Round, is_closed: bool) -> Numbers {
+    fn gather(&self, round: &mut Round, is_closed: bool, is_stopping: bool) -> Numbers {
         round.clear();
         let mut end = 0;
         let mut kind = |count: usize| {
@@ -193,6 +198,7 @@ impl Door {
             begin..end
         };
         let open: &[Entrance] = if is_closed { &[] } else { &self.entrances };
+        kind(usize::from(!is_stopping));
         let numbers = Numbers {
             entrances: kind(open.len()),
             streams: kind(self.streams.len()),
@@ -203,6 +209,9 @@ impl Door {
             writers: kind(self.writers.len()),
             lingerers: kind(self.lingerers.len()),
         };
+        if !is_stopping {
+            round.add(self.on_stop.as_fd(), Interest::Read);
+        }
         for entrance in open {
             round.add(entrance.listener.as_fd(), Interest::Read);
         }

@@ -1,7 +1,8 @@
 //! How many requests are under way, so that a stop can let them finish.
 
+use std::io::{self, PipeReader, PipeWriter, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Counts the requests under way.
@@ -11,6 +12,8 @@ pub struct UnderWay(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     is_stopping: AtomicBool,
+    /// Wakes the event loop once the process stops.
+    wakes: OnceLock<PipeWriter>,
     count: Mutex<usize>,
     fewer: Condvar,
 }
@@ -28,15 +31,36 @@ impl UnderWay {
         Guard(self.clone())
     }
 
-    /// Whether nobody new is to be let in.
+    /// What is ready to be read once the process stops. There is one event loop, and it
+    /// asks once.
+    ///
+    /// # Errors
+    ///
+    /// That of pipe(2).
+    pub(super) fn on_stop(&self) -> io::Result<PipeReader> {
+        let (on_stop, wakes) = io::pipe()?;
+        self.0
+            .wakes
+            .set(wakes)
+            .map_err(|_| io::Error::from(io::ErrorKind::AlreadyExists))?;
+        Ok(on_stop)
+    }
+
+    /// Whether no connection is accepted any more, and no request is kept whose client
+    /// has finished sending.
     pub(super) fn is_stopping(&self) -> bool {
         self.0.is_stopping.load(Ordering::Relaxed)
     }
 
-    /// Lets nobody new in, and waits until no request is under way, or for
+    /// Lets no connection in any more, and waits until no request is under way, or for
     /// `at_most`.
     pub fn drain(&self, at_most: Duration) {
         self.0.is_stopping.store(true, Ordering::Relaxed);
+        if let Some(mut wakes) = self.0.wakes.get() {
+            // A pipe that nothing was written to has room; without its reader there is no
+            // event loop to wake.
+            let _ = wakes.write_all(&[0]);
+        }
         // Whether it timed out or not, what follows is the end.
         drop(
             self.0

@@ -1,5 +1,7 @@
 //! Stopping: SIGTERM and SIGINT, idle, in mid-probe, and as PID 1.
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::support::sidecar;
@@ -111,14 +113,92 @@ fn a_client_that_went_away_does_not_hold_up_a_stop() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--delay=300ms"]);
     let mut sidecar = Sidecar::start(&dir.socket(), &[]);
-    {
-        use std::io::Write as _;
-        let mut client = std::net::TcpStream::connect(sidecar.address).unwrap();
-        client
-            .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            .unwrap();
-        driver.has_had_probes(1);
-    }
+    let client = asked(&sidecar);
+    driver.has_had_probes(1);
+    drop(client);
     sidecar.process.signal(libc::SIGTERM);
     assert_eq!(sidecar.process.wait().code(), Some(0));
+}
+
+/// kubelet gives up after `timeoutSeconds`, and its request goes on for --probe-timeout.
+#[test]
+fn a_stop_waits_for_no_client_that_has_hung_up() {
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &["--hang"]);
+    let mut sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=60s"]);
+    let client = asked(&sidecar);
+    driver.has_had_probes(1);
+    drop(client);
+    let signalled = Instant::now();
+    sidecar.process.signal(libc::SIGTERM);
+    assert_eq!(sidecar.process.wait().code(), Some(0));
+    assert!(
+        signalled.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        signalled.elapsed()
+    );
+}
+
+#[test]
+fn a_client_that_hangs_up_during_a_stop_is_waited_for_no_longer() {
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &["--hang"]);
+    let mut sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=60s"]);
+    let client = asked(&sidecar);
+    driver.has_had_probes(1);
+    let signalled = Instant::now();
+    sidecar.process.signal(libc::SIGTERM);
+    sidecar.process.err.wait_for(0, "\"Stopping\"");
+    drop(client);
+    assert_eq!(sidecar.process.wait().code(), Some(0));
+    assert!(
+        signalled.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        signalled.elapsed()
+    );
+}
+
+#[test]
+fn a_stop_takes_five_seconds_at_most() {
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &["--hang"]);
+    let mut sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=60s"]);
+    let _client = asked(&sidecar);
+    driver.has_had_probes(1);
+    let signalled = Instant::now();
+    sidecar.process.signal(libc::SIGTERM);
+    assert_eq!(sidecar.process.wait().code(), Some(0));
+    let took = signalled.elapsed();
+    assert!(took > Duration::from_secs(4), "{took:?}");
+    assert!(took < Duration::from_millis(5_500), "{took:?}");
+}
+
+/// The driver goes, the client gives up, and then comes the stop: no probe begins that
+/// would wait for a socket.
+#[test]
+fn no_probe_begins_after_a_stop_for_a_client_that_has_hung_up() {
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &["--hang"]);
+    let mut sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=60s"]);
+    let clients = [asked(&sidecar), asked(&sidecar)];
+    driver.has_had_probes(1);
+    drop((driver, clients));
+    std::fs::remove_file(dir.socket()).unwrap();
+    let signalled = Instant::now();
+    sidecar.process.signal(libc::SIGTERM);
+    assert_eq!(sidecar.process.wait().code(), Some(0));
+    assert!(
+        signalled.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        signalled.elapsed()
+    );
+}
+
+/// A client that has asked.
+fn asked(sidecar: &Sidecar) -> TcpStream {
+    let mut client = TcpStream::connect(sidecar.address).unwrap();
+    client
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    client
 }
