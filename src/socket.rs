@@ -18,6 +18,15 @@ use crate::address::{CsiAddress, ListenAddress};
 /// The kernel cuts this to net.core.somaxconn (4096 since Linux 5.4).
 pub const BACKLOG: i32 = 4096;
 
+/// How many seconds the kernel keeps a connection that has sent nothing, before it is
+/// accepted (TCP_DEFER_ACCEPT, tcp(7)). Meanwhile it is an entry in the kernel's table of
+/// half-open connections, and costs no descriptor and no place here; one whose request comes
+/// is accepted then, and one that is closed is seen at once. As many connections as
+/// `BACKLOG` can wait that way, and those beyond it are accepted at once, by SYN cookies. One
+/// second is the shortest time that there is, and so the one that a flood fills the table
+/// with least.
+const SILENT_SECONDS: libc::c_int = 1;
+
 /// The longest wait for room in a Unix socket's accept queue. The kernel's timers
 /// are coarse where they are long: one of 2.9 s may come a quarter of a second late
 /// (kernel/time/timer.c, "granularity"), and with it the answer.
@@ -59,23 +68,6 @@ fn refuse_descriptors(socket: &Socket) -> bool {
     /// Of asm-generic/socket.h, which all architectures here have.
     const SO_PASSRIGHTS: libc::c_int = 83;
     set_option(socket.as_fd(), libc::SOL_SOCKET, SO_PASSRIGHTS, 0).is_ok()
-}
-
-/// Has the kernel keep a connection to itself until it has sent something, for so many
-/// seconds at most (TCP_DEFER_ACCEPT, tcp(7)). Until then it is an entry in the kernel's
-/// table of half-open connections, `BACKLOG` of which there can be, and accept(2) does not
-/// see it. A client that closes its connection is seen at once.
-///
-/// # Errors
-///
-/// That of setsockopt(2).
-pub fn defer_accept(listener: &TcpListener, seconds: u16) -> io::Result<()> {
-    set_option(
-        listener.as_fd(),
-        libc::IPPROTO_TCP,
-        libc::TCP_DEFER_ACCEPT,
-        seconds.into(),
-    )
 }
 
 #[allow(unsafe_code, reason = "no package here has these options; see SAFETY")]
@@ -231,6 +223,20 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     socket.bind(&address.into())?;
+    // Before it listens, so that no connection comes without it.
+    let deferred = set_option(
+        socket.as_fd(),
+        libc::IPPROTO_TCP,
+        libc::TCP_DEFER_ACCEPT,
+        SILENT_SECONDS,
+    );
+    if let Err(error) = deferred {
+        // Silent connections are then accepted at once, and are bounded all the same.
+        log::warn!(
+            err = error.to_string();
+            "Cannot leave silent connections to the kernel (TCP_DEFER_ACCEPT)"
+        );
+    }
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::client::{Asking, Lingering, Reading, Writing};
 use super::incomplete::Incomplete;
-use super::limits::{ACCEPT_PAUSE, FULL_TIME, Limits, SILENT_SECONDS};
+use super::limits::{ACCEPT_PAUSE, FULL_TIME, Limits};
 use super::trip::Stream;
 use super::under_way::UnderWay;
 use crate::health::{Paths, Route};
@@ -21,7 +21,6 @@ use crate::panics;
 use crate::poll::{Interest, Round};
 use crate::probe::Urgency;
 use crate::report_log::ReportLog;
-use crate::socket;
 
 /// The loop parses heads and formats little.
 const STACK: usize = 128 * 1024;
@@ -96,13 +95,6 @@ impl Door {
     ) -> io::Result<Door> {
         for entrance in &entrances {
             entrance.listener.set_nonblocking(true)?;
-            if let Err(error) = socket::defer_accept(&entrance.listener, SILENT_SECONDS) {
-                // Silent connections are then accepted at once, and still bounded.
-                log::warn!(
-                    err = error.to_string();
-                    "Cannot leave silent connections to the kernel (TCP_DEFER_ACCEPT)"
-                );
-            }
         }
         for stream in &streams {
             stream.set_nonblocking(true)?;

@@ -21,16 +21,8 @@ use crate::health::{Route, Whom};
 
 /// Connections that have sent nothing yet and take no place of a request's. They cost
 /// a descriptor each and next to no memory. Usually they have had a second already, in
-/// the kernel (see `SILENT_SECONDS`).
+/// the kernel (`SILENT_SECONDS` in socket.rs).
 pub const SILENT: usize = 128;
-/// How many seconds the kernel keeps a connection that has sent nothing, before it is
-/// accepted here (TCP_DEFER_ACCEPT, tcp(7)). Meanwhile it costs no descriptor and no place
-/// here, and a connection whose request comes is accepted then. As many connections as the
-/// listener's backlog has places can wait that way, and those beyond it are accepted at once,
-/// by SYN cookies. One second is the shortest time that there is, and so the one that a
-/// flood fills the backlog with least.
-pub const SILENT_SECONDS: u16 = 1;
-
 /// Connections that have sent a part of a head. A request as short as kubelet's
 /// comes whole, so these give way at once.
 pub const HEADS: usize = 16;
