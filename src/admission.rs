@@ -9,8 +9,9 @@
 //!   (TCP_DEFER_ACCEPT). After that, and where the kernel cannot do it, connections
 //!   without a complete head are bounded in number, and the oldest one of the address
 //!   that holds most gives way: idle strangers do not keep kubelet out.
-//! - A complete request gives way to nobody, unless there is no room at all and
-//!   its client has finished sending, and so has most likely gone. It waits, as a
+//! - A complete request gives way in two cases, both where there is no room at all: its
+//!   client has finished sending, and so has most likely gone; or its client's address
+//!   has most requests, and the newcomer's has fewer. It waits, as a
 //!   descriptor, for a stream, and all that wait for the same answer travel
 //!   together; when a Probe has found the driver ready, that answers all who came
 //!   before its end.

@@ -98,6 +98,7 @@ impl Pending for Reading {
 /// A complete request.
 pub struct Asking {
     pub socket: TcpStream,
+    pub peer: Peer,
     pub route: Route,
     pub arrived: Instant,
     /// When the door may answer in place of what is behind it, and when it must.

@@ -1,6 +1,6 @@
 //! What each of the door's sockets gets in its turn.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -9,7 +9,9 @@ use std::time::{Instant, SystemTime};
 use super::{Door, Numbers, is_shortage};
 use crate::admission::client::{Asking, Read, Reading, Writing, Written};
 use crate::admission::head::{self, Refusal, Request};
+use crate::admission::incomplete::Pending as _;
 use crate::admission::limits::{ACCEPT_BATCH, ACCEPT_PAUSE, OVERDUE_TICKS, streams_about};
+use crate::admission::peer::Peer;
 use crate::admission::refusal::Canned;
 use crate::admission::trip::{Reply, Trip};
 use crate::health::Route;
@@ -166,6 +168,7 @@ impl Door {
         // Not the turn's moment: a Probe may have ended since.
         let arrived = Instant::now();
         let client = Asking {
+            peer: reading.peer(),
             socket: reading.socket,
             route,
             arrived,
@@ -178,9 +181,9 @@ impl Door {
         };
         if route == Route::Unknown {
             self.answer_here(client, &NOT_FOUND, now);
-        } else if (self.is_without_room() && !self.drop_one_that_has_finished(|_| true))
+        } else if (self.is_without_room() && !self.free_a_place(&client, |_| true, now))
             || (self.have_their_share(route)
-                && !self.drop_one_that_has_finished(|other| other.is_about_the_same_as(route)))
+                && !self.free_a_place(&client, |other| other.is_about_the_same_as(route), now))
         {
             self.answer_here(client, &head::TOO_MANY, now);
         } else {
@@ -189,6 +192,58 @@ impl Door {
         if self.is_without_room() {
             self.full_since.get_or_insert(now);
         }
+    }
+
+    /// Makes a place for a request among those that `may_go`; says whether there is one.
+    fn free_a_place(
+        &mut self,
+        newcomer: &Asking,
+        may_go: impl Fn(Route) -> bool,
+        now: Instant,
+    ) -> bool {
+        if self.drop_one_that_has_finished(&may_go) {
+            return true;
+        }
+        let Some(client) = self.take_one_of_the_most(newcomer.peer, may_go) else {
+            return false;
+        };
+        self.answer_here(client, &head::TOO_MANY, now);
+        true
+    }
+
+    /// Takes out the newest request of the address that has most, if a newcomer's address
+    /// has at least two fewer: a crowd from one address then cannot take the places of all
+    /// others before a driver that is slow.
+    fn take_one_of_the_most(
+        &mut self,
+        newcomer: Peer,
+        may_go: impl Fn(Route) -> bool,
+    ) -> Option<Asking> {
+        let mut held: BTreeMap<Peer, usize> = BTreeMap::new();
+        let clients = self
+            .streams
+            .iter()
+            .filter_map(|stream| stream.trip.as_ref());
+        let clients = clients.flat_map(|trip| &trip.clients).chain(&self.waiting);
+        for client in clients.filter(|client| may_go(client.route)) {
+            *held.entry(client.peer).or_default() += 1;
+        }
+        let (&most, &count) = held.iter().max_by_key(|(_, count)| **count)?;
+        if count < held.get(&newcomer).copied().unwrap_or_default() + 2 {
+            return None;
+        }
+        let goes = |client: &Asking| client.peer == most && may_go(client.route);
+        if let Some(at) = self.waiting.iter().rposition(goes) {
+            return self.waiting.remove(at);
+        }
+        let trips = self
+            .streams
+            .iter_mut()
+            .filter_map(|stream| stream.trip.as_mut());
+        let (trip, at) = trips
+            .filter_map(|trip| trip.clients.iter().rposition(goes).map(|at| (trip, at)))
+            .max_by_key(|(trip, at)| trip.clients[*at].arrived)?;
+        Some(trip.clients.remove(at))
     }
 
     fn answer_here(&mut self, client: Asking, refusal: &Refusal, now: Instant) {
@@ -204,7 +259,7 @@ impl Door {
     /// Without room, a client that will send no more gives way to one that may
     /// still be there: who asks and goes would else hold a place until the Probe
     /// ends, at no cost.
-    fn drop_one_that_has_finished(&mut self, may_go: impl Fn(Route) -> bool) -> bool {
+    fn drop_one_that_has_finished(&mut self, may_go: &impl Fn(Route) -> bool) -> bool {
         let goes = |client: &Asking| client.has_finished && may_go(client.route);
         if let Some(at) = self.waiting.iter().position(goes) {
             return self.waiting.remove(at).is_some();

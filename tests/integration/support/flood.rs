@@ -114,7 +114,7 @@ pub struct Answer {
 }
 
 /// Connects, lets this time pass, asks, and reads the answer.
-pub fn ask_after(address: SocketAddr, pause: Duration) -> Answer {
+fn ask_after(address: SocketAddr, pause: Duration) -> Answer {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     thread::sleep(pause);

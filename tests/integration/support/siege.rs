@@ -3,13 +3,15 @@
 //! within bounds of memory and threads, and afterwards all is as it was before.
 
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 use super::http;
-use super::sys::raise_descriptor_limit;
+use super::sys::{bind_without_port, raise_descriptor_limit};
 use super::{PATIENCE, Response, Sidecar, eventually};
 
 /// Resident memory during a siege, in KiB.
@@ -45,10 +47,26 @@ pub fn connect(address: SocketAddr) -> TcpStream {
 
 /// So many connections that have sent these bytes.
 pub fn crowd(address: SocketAddr, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
+    crowd_from(Ipv4Addr::LOCALHOST, address, count, bytes)
+}
+
+/// So many that come from this address.
+pub fn crowd_from(
+    from: Ipv4Addr,
+    address: SocketAddr,
+    count: usize,
+    bytes: &[u8],
+) -> Vec<TcpStream> {
     raise_descriptor_limit();
     (0..count)
         .map(|_| {
-            let mut stream = connect(address);
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            bind_without_port(&socket, from);
+            socket
+                .connect_timeout(&address.into(), PATIENCE)
+                .expect("a connection");
+            let mut stream = TcpStream::from(socket);
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
             // It may have had to give way already.
             let _ = stream.write_all(bytes);
             stream
