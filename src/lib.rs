@@ -8,6 +8,7 @@
 pub mod address;
 pub mod admission;
 pub mod clock;
+mod descriptors;
 pub mod driver;
 pub mod driver_name;
 pub mod duration;

@@ -14,9 +14,9 @@
 //! of --extra-csi-address has up to five more: prober, watchdog, for a while its name's,
 //! and a stream's and a request's.
 
-use std::fs;
 use std::time::Duration;
 
+use crate::descriptors;
 use crate::health::{Route, Whom};
 
 /// Connections that have sent nothing yet and take no place of a request's. They cost
@@ -114,13 +114,8 @@ impl Limits {
     /// so many drivers.
     #[must_use]
     pub fn of_this_process(drivers: usize) -> Limits {
-        let open = fs::read_dir("/proc/self/fd").map_or(64, Iterator::count);
-        let most = fs::read_to_string("/proc/self/limits")
-            .ok()
-            .and_then(|text| most_open_files(&text))
-            // What POSIX systems usually give.
-            .unwrap_or(1024);
-        let descriptors = most.saturating_sub(open + drivers * DESCRIPTORS_FOR_PROBES);
+        let taken = descriptors::open() + drivers * DESCRIPTORS_FOR_PROBES;
+        let descriptors = descriptors::limit().saturating_sub(taken);
         Limits::within(descriptors, drivers)
     }
 
@@ -145,17 +140,6 @@ impl Limits {
             writers,
             lingerers,
         }
-    }
-}
-
-/// The soft limit in /proc/PID/limits (proc(5)).
-fn most_open_files(text: &str) -> Option<usize> {
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))?;
-    match line.split_whitespace().next()? {
-        "unlimited" => Some(usize::MAX),
-        number => number.parse().ok(),
     }
 }
 
@@ -191,19 +175,5 @@ mod tests {
     fn each_driver_has_its_share() {
         assert_eq!(Limits::within(1024, 3).requests_about_one, REQUESTS / 4);
         assert_eq!(Limits::within(0, 65).requests_about_one, 1);
-    }
-
-    #[test]
-    fn the_limit_is_read_as_proc_writes_it() {
-        let text = "Limit                     Soft Limit           Hard Limit           Units\n\
-                    Max processes             95612                95612                processes\n\
-                    Max open files            64                   4096                 files\n";
-        assert_eq!(most_open_files(text), Some(64));
-        assert_eq!(
-            most_open_files("Max open files  unlimited unlimited"),
-            Some(usize::MAX)
-        );
-        assert_eq!(most_open_files(""), None);
-        assert!(most_open_files(&fs::read_to_string("/proc/self/limits").unwrap()).is_some());
     }
 }
