@@ -222,6 +222,11 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
             "Content-Length: 0\r\n",
             "content-length:5\r\n",
             "Transfer-Encoding: chunked\r\n",
+            "transfer-encoding:CHUNKED\n",
+            "0\r\n\r\n",
+            "00;a=b\n",
+            "5\r\nhello\r\n",
+            "\u{16}\u{3}\u{1}",
             "Expect: 100-continue\r\n",
             "TE: a;q=nan\r\n",
             "A: b",
@@ -237,7 +242,7 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
         select(&["GET /healthz", "HEAD /livez", "POST /metrics", "GET /x"][..]),
         select(&[" HTTP/1.1\r\nHost: x\r\n", " HTTP/1.0\r\n", " HTTP/1.1\n"][..]),
         joined(pieces.clone(), 0..4),
-        select(&["\r\n", "\n", "", "\r\n\r\n"][..]),
+        select(&["\r\n", "\n", "", "\r\n\r\n", "\r\n0\r\n\r\n"][..]),
     )
         .prop_map(|(line, version, headers, end)| {
             [
