@@ -92,10 +92,12 @@ fn the_compose_file_s_variables_are_understood() {
             (name, value.replace("/csi/csi.sock", &dir.socket()))
         })
         .collect();
-    assert_eq!(variables.len(), 4);
-    let sidecar = Process::start(sidecar::command().envs(variables.clone()));
+    assert_eq!(variables.len(), 3);
+    let mut command = command(&words(&text, IMAGE, "command"), &[]);
+    let sidecar = Process::start(command.envs(variables.clone()));
     driver.process.out.wait_for(0, "probe end");
     sidecar.err.wait_for(0, "Driver is healthy");
+    assert_eq!(sidecar.err.count("Environment variable"), 0);
 
     // And the healthcheck beside them.
     assert!(text.contains("test: [CMD, /livenessprobe, --once]"));
