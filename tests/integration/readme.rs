@@ -241,6 +241,19 @@ fn the_ways_to_probe_say_what_an_event_shows() {
     }
 }
 
+#[test]
+fn the_processors_are_those_that_are_built_for() {
+    let packaging = std::fs::read_to_string("packaging/architectures.sh").unwrap();
+    let (_, names) = packaging.split_once("ARCHITECTURES='").unwrap();
+    let names: Vec<&str> = names.split('\'').next().unwrap().split(' ').collect();
+    let row = section("Where it differs from upstream")
+        .lines()
+        .find(|line| line.contains("ppc64le and s390x"))
+        .unwrap();
+    let here = row.split('|').nth(2).unwrap().replace(" and ", ", ");
+    assert_eq!(here.trim().split(", ").collect::<Vec<_>>(), names);
+}
+
 /// `args: ["--a", "--b"]` of a manifest.
 fn args(line: &str) -> Option<Vec<String>> {
     let (_, list) = line.split_once("args: [")?;
@@ -336,6 +349,9 @@ fn each_link_into_the_repository_leads_somewhere() {
     for target in links(README) {
         if let Some(anchor) = target.strip_prefix('#') {
             assert!(has_anchor(README, anchor), "#{anchor}");
+        } else if let Some((file, anchor)) = target.split_once('#') {
+            let there = std::fs::read_to_string(root.join(file)).unwrap();
+            assert!(has_anchor(&there, anchor), "{target}");
         } else {
             assert!(root.join(target).exists(), "{target}");
         }
