@@ -73,7 +73,7 @@ pub struct Options {
     pub warnings: Vec<Warning>,
 }
 
-/// What is hardly meant, and does not keep the process from running.
+/// What was probably not meant, and does not keep the process from running.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// The log line's message.
@@ -180,14 +180,9 @@ fn read(arguments: Vec<OsString>, raw: &mut Raw) -> Result<Option<Command>, Stri
                 }
             }
             _ => {
-                let given = value.to_string_lossy().into_owned();
+                let warning = kubernetes::warning(flag.name, &value);
                 raw.set(flag, value)?;
-                if let Some(hint) = kubernetes::unexpanded(&given) {
-                    raw.warnings.push(Warning {
-                        what: "Flag with a reference that was not replaced",
-                        reason: format!("{}={given} is taken as it stands; {hint}", flag.name),
-                    });
-                }
+                raw.warnings.extend(warning);
             }
         }
     }
@@ -195,7 +190,7 @@ fn read(arguments: Vec<OsString>, raw: &mut Raw) -> Result<Option<Command>, Stri
         raw.warnings.push(Warning {
             what: "Empty arguments at the end of the command line",
             reason: format!(
-                "there are {}, which change nothing; a chart makes them of an empty list",
+                "they have no effect ({} of them); charts render them from an empty list",
                 words.empty_at_end
             ),
         });

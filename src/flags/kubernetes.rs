@@ -1,8 +1,10 @@
 //! What becomes of a manifest's `$(NAME)` on its way here
 //! (<https://kubernetes.io/docs/tasks/inject-data-application/define-environment-variable-container/>).
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
+
+use super::Warning;
 
 /// Why there is a `$(NAME)` in this text, if there is one: a hint for a message.
 pub(super) fn unexpanded(text: &str) -> Option<String> {
@@ -15,6 +17,16 @@ pub(super) fn unexpanded(text: &str) -> Option<String> {
         "Kubernetes leaves $({name}) alone when {name} is not defined in the same container's \
          env (above it, where env itself uses it)"
     ))
+}
+
+/// The warning about a value that can be used although there is a `$(NAME)` in it.
+pub(super) fn warning(name: &str, value: &OsStr) -> Option<Warning> {
+    let value = value.to_string_lossy();
+    let hint = unexpanded(&value)?;
+    Some(Warning {
+        what: "Reference to a variable that was not replaced",
+        reason: format!("{name}={value} is used as it stands; {hint}"),
+    })
 }
 
 /// What Kubernetes takes for a variable's name.

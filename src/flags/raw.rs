@@ -314,11 +314,11 @@ fn method(
     variables: &mut Variables<'_>,
 ) -> Result<Method, String> {
     let path = match (path, &service) {
-        // The flag says which method the variable has to name, so that this is called
-        // where it names another one or none.
+        // One method alone goes with the flag, so it is called although the variable names
+        // another one, or none.
         (None, Some(_)) if variables.for_flag("--probe-path").is_some() => {
-            let instead = "the one is called that --service is about";
-            let path = variables.understood("--probe-path", health_check_path, instead);
+            let instead = format!("{HEALTH_CHECK_PATH} is called, because --service is given");
+            let path = variables.understood("--probe-path", health_check_path, &instead);
             Some(path.unwrap_or_else(|| HEALTH_CHECK_PATH.to_owned()))
         }
         (path, _) => variables.or(path, "--probe-path", probe_path),
@@ -339,7 +339,7 @@ fn health_check_path(text: &str) -> Result<String, String> {
     match probe_path(text)? {
         path if path == HEALTH_CHECK_PATH => Ok(path),
         _ => Err(format!(
-            "with --service it must be {HEALTH_CHECK_PATH}; no other method asks about a service"
+            "it must be {HEALTH_CHECK_PATH}, because no other method asks about a service"
         )),
     }
 }

@@ -4,6 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 
+use super::kubernetes;
 use super::table;
 use super::{Warning, converted};
 
@@ -54,7 +55,10 @@ impl<'a> Variables<'a> {
     ) -> Option<T> {
         let (name, value) = self.for_flag(flag)?;
         match converted(name, value.to_owned(), convert) {
-            Ok(value) => Some(value),
+            Ok(converted) => {
+                self.warnings.extend(kubernetes::warning(name, value));
+                Some(converted)
+            }
             Err(reason) => {
                 self.warnings.push(Warning {
                     what: "Environment variable not understood",

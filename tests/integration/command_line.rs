@@ -207,7 +207,7 @@ fn empty_arguments_at_the_end_are_a_warning() {
     let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=100ms", "", ""]);
     let line = sidecar.process.err.wait_for(0, "Empty arguments");
     assert!(
-        line.starts_with('W') && line.contains("there are 2"),
+        line.starts_with('W') && line.contains("(2 of them)"),
         "{line}"
     );
     assert_eq!(sidecar.healthz().status, 500);
