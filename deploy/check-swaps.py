@@ -392,6 +392,29 @@ def check_ceph(build: Build, work: pathlib.Path) -> None:
         raise Wrong(f"ceph-csi: both are on the node's network, on port {ports[0]}")
 
 
+def check_selinux(build: Build, work: pathlib.Path) -> None:
+    """That the sidecar gets another type of SELinux's, and nothing else changes."""
+    source = DEPLOY / "kubernetes" / "daemonset.yaml"
+    write(work, "driver.yaml", *read_all(source))
+    fields = {
+        "resources": ["driver.yaml"],
+        "components": [relative(DEPLOY / "kustomize" / "selinux", work)],
+    }
+    write(work, "kustomization.yaml", kustomization(**fields))
+    built, expected = build(work), by_name(read_all(source))
+    for manifest in expected.values():
+        if manifest["kind"] == "DaemonSet":
+            sidecar = check.by_name(manifest)["liveness-probe"]
+            sidecar["securityContext"]["seLinuxOptions"] = {"type": "spc_t"}
+            holds("selinux", check.ours(sidecar))
+    for manifest in [*built.values(), *expected.values()]:
+        validate("selinux", manifest)
+        # kustomize puts what it has changed first.
+        check.containers(manifest).sort(key=lambda container: container["name"])
+    if built != expected:
+        raise Wrong(f"selinux: {source} is not as it should be:\n{built}")
+
+
 def ceph_manifest(chart: str, component: str, driver: str) -> dict:
     """As far as the component is about it."""
     labels = {"app": chart, "component": component}
@@ -433,6 +456,7 @@ def check_kustomizations(command: str) -> None:
         work = pathlib.Path(directory)
         check_names(build, component, work / "names")
         check_ceph(build, work / "ceph")
+        check_selinux(build, work / "selinux")
     print(f"{DEPLOY / 'kustomize'} is as it says, built by {command}")
 
 

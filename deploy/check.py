@@ -40,6 +40,25 @@ def containers(manifest: dict) -> list[dict]:
     return pod(manifest).get("containers", [])
 
 
+def processors() -> list[str]:
+    """What there is an image for, as nodes are labelled."""
+    file = pathlib.Path(__file__).parent.parent / "packaging" / "architectures.sh"
+    (names,) = re.findall(r"^ARCHITECTURES='(.*)'$", file.read_text(), re.MULTILINE)
+    return ["arm" if name == "armv7" else name for name in names.split()]
+
+
+def scheduled(manifest: dict) -> dict[str, bool]:
+    """What holds for each pod that is ours."""
+    rule = {"key": "kubernetes.io/arch", "operator": "In", "values": processors()}
+    required = pod(manifest)["affinity"]["nodeAffinity"][
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]
+    return {
+        "it is scheduled where there is an image for": required["nodeSelectorTerms"]
+        == [{"matchExpressions": [rule]}]
+    }
+
+
 def ours(container: dict) -> dict[str, bool]:
     """What holds for each container that runs this program."""
     security = container["securityContext"]
@@ -100,6 +119,29 @@ def check_sidecar(manifest: dict) -> dict[str, bool]:
     }
 
 
+def check_native(manifest: dict) -> dict[str, bool]:
+    """A sidecar that is there before the driver and after it."""
+    (sidecar,) = pod(manifest)["initContainers"]
+    (driver,) = containers(manifest)
+    flags = flags_of(sidecar["args"])
+    probe, startup = driver["livenessProbe"], sidecar["startupProbe"]
+    (port,) = [
+        each for each in driver["ports"] if each["name"] == probe["httpGet"]["port"]
+    ]
+    return ours(sidecar) | {
+        "it goes on": sidecar["restartPolicy"] == "Always",
+        "it has started when its port is open, with or without a driver": startup.keys()
+        == {"tcpSocket", "periodSeconds", "failureThreshold"}
+        and f":{startup['tcpSocket']['port']}" == flags["http-endpoint"],
+        "the driver's probe asks the sidecar's port": f":{port['containerPort']}"
+        == flags["http-endpoint"],
+        "the sidecar answers before kubelet gives up": seconds(flags["probe-timeout"])
+        < probe["timeoutSeconds"],
+        "it sees the driver's socket": sees(sidecar, flags["csi-address"])
+        and sees(driver, flags["csi-address"]),
+    }
+
+
 def check_exec(manifest: dict) -> dict[str, bool]:
     """A program that is put into the driver's container and run there."""
     (init,) = pod(manifest)["initContainers"]
@@ -149,6 +191,7 @@ def check_one_for_all(manifest: dict) -> dict[str, bool]:
 CHECKS = {
     "pod.yaml": check_sidecar,
     "daemonset.yaml": check_sidecar,
+    "native-sidecar.yaml": check_native,
     "exec-probe.yaml": check_exec,
     "periodic.yaml": check_periodic,
     "one-for-all.yaml": check_one_for_all,
@@ -163,7 +206,7 @@ def main() -> None:
             for manifest in manifests:
                 kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
             # What else is in the file belongs to the driver.
-            holds = CHECKS[pathlib.Path(path).name](manifests[0])
+            holds = CHECKS[pathlib.Path(path).name](manifests[0]) | scheduled(manifests[0])
             wrong = [claim for claim, is_so in holds.items() if not is_so]
             if wrong:
                 raise ValueError("does not hold: " + "; ".join(wrong))

@@ -40,5 +40,6 @@ done
 "${builder[@]}" manifest push --quiet --all all "oci:$work/layout:$name" >/dev/null
 packaging/name_image.py "$work/layout" "$name"
 archive "$work/layout" blobs index.json oci-layout >"$archive.new"
+packaging/check_image.py "$archive.new"
 mv "$archive.new" "$archive"
 echo "built $archive ($(stat -c %s "$archive") bytes)"

@@ -2,7 +2,7 @@
 //! do. Pure: nothing is opened, connected or resolved here.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 /// The longest path a Unix socket can have: `sun_path` is 108 bytes with the
@@ -66,6 +66,25 @@ impl CsiAddress {
             ));
         }
         tcp(text)
+    }
+
+    /// Parses the value of `CSI_ENDPOINT`, which drivers read, too. Of
+    /// `unix://csi/csi.sock` they make `/csi/csi.sock`: they take `unix://` off, in upper
+    /// or lower case, and put a slash in front of the rest
+    /// (<https://github.com/kubernetes-retired/drivers/blob/master/pkg/csi-common/server.go>,
+    /// from which many have it).
+    ///
+    /// # Errors
+    ///
+    /// As [`CsiAddress::parse`].
+    pub fn parse_endpoint(text: &str) -> Result<CsiAddress, String> {
+        const SCHEME: &str = "unix://";
+        match text.split_at_checked(SCHEME.len()) {
+            Some((scheme, path)) if scheme.eq_ignore_ascii_case(SCHEME) && !path.is_empty() => {
+                CsiAddress::parse(&format!("/{}", path.trim_start_matches('/')))
+            }
+            _ => CsiAddress::parse(text),
+        }
     }
 
     /// The `:authority` of the HTTP/2 request: what grpc-go sends, too. Some
@@ -215,14 +234,18 @@ fn host_port(text: &str) -> Result<(&str, u16), String> {
             let inner = inner
                 .strip_suffix(']')
                 .ok_or_else(|| "the bracket of the IPv6 address is not closed".to_owned())?;
-            if !inner.contains(':') {
-                return Err(format!("{inner:?} in brackets is no IPv6 address"));
+            // Go takes any host in brackets, so that [$(POD_IP)]:9808 is right for both.
+            if !inner.contains(':') && inner.parse::<Ipv4Addr>().is_err() {
+                return Err(match inner {
+                    "" => "there is nothing in the brackets; where a variable was meant to \
+                           be, it is empty"
+                        .to_owned(),
+                    inner => format!("{inner:?} in brackets is no IPv6 address, nor an IPv4 one"),
+                });
             }
             inner
         }
-        None if host.contains(':') => {
-            return Err("an IPv6 address needs brackets, such as [::1]:9808".to_owned());
-        }
+        None if host.contains(':') => return Err(without_brackets(text, host, digits)),
         None => host,
     };
     // What a host name or an IP literal (with a zone) can be made of. The rest
@@ -234,6 +257,25 @@ fn host_port(text: &str) -> Result<(&str, u16), String> {
         return Err(format!("{bad:?} cannot be part of a host name"));
     }
     Ok((host, port(digits)?))
+}
+
+/// What to write for an IPv6 address that stands there without brackets.
+fn without_brackets(text: &str, host: &str, digits: &str) -> String {
+    let is_ipv6 = |text: &str| {
+        let address = text.split('%').next().unwrap_or(text);
+        address.parse::<Ipv6Addr>().is_ok()
+    };
+    let (host, port) = if is_ipv6(host) {
+        (host, digits)
+    } else if is_ipv6(text) {
+        (text, "9808")
+    } else {
+        ("::1", "9808")
+    };
+    format!(
+        "an IPv6 address needs brackets: write [{host}]:{port}; where it came of $(POD_IP), \
+         write [$(POD_IP)]:{port}, which is right for IPv4, too"
+    )
 }
 
 /// Parses a port.
@@ -339,6 +381,46 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoint_is_read_as_drivers_read_it() {
+        for (text, path) in [
+            ("unix://csi/csi.sock", "/csi/csi.sock"),
+            ("unix:///csi/csi.sock", "/csi/csi.sock"),
+            ("UNIX://csi/csi.sock", "/csi/csi.sock"),
+            ("unix://csi.sock", "/csi.sock"),
+            ("unix:csi/csi.sock", "csi/csi.sock"),
+            ("/csi/csi.sock", "/csi/csi.sock"),
+        ] {
+            assert_eq!(
+                CsiAddress::parse_endpoint(text),
+                Ok(CsiAddress::Path(path.into())),
+                "{text}"
+            );
+        }
+        let tcp = CsiAddress::parse_endpoint("tcp://127.0.0.1:10000");
+        assert_eq!(tcp, Ok(tcp_address("127.0.0.1", 10000)));
+        for text in ["unix://", "unix://csi/", "x", "\u{20ac}\u{20ac}\u{20ac}"] {
+            assert!(CsiAddress::parse_endpoint(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_address_without_brackets_is_answered_with_them() {
+        for (text, right) in [
+            ("::1:9808", "[::1]:9808"),
+            ("fd00::10:2:9909", "[fd00::10:2]:9909"),
+            ("fe80::1%eth0:9808", "[fe80::1%eth0]:9808"),
+            // Without a port there is one to choose.
+            ("fd00::", "[fd00::]:9808"),
+            ("1:2:3:4:5:6:7:8", "[1:2:3:4:5:6:7:8]:9808"),
+            ("a:b:c", "[::1]:9808"),
+        ] {
+            let error = ListenAddress::parse(text).unwrap_err();
+            assert!(error.contains(&format!("write {right}")), "{text}: {error}");
+            assert!(error.contains("[$(POD_IP)]:9"), "{text}: {error}");
+        }
+    }
+
+    #[test]
     fn the_authority_is_never_a_path() {
         for text in ["/csi/csi.sock", "unix:csi.sock", "unix-abstract:x"] {
             assert_eq!(CsiAddress::parse(text).unwrap().authority(), "localhost");
@@ -357,14 +439,24 @@ mod tests {
             ("127.0.0.1:0", "127.0.0.1", 0, false),
             ("[::1]:9808", "::1", 9808, false),
             ("localhost:9808", "localhost", 9808, false),
+            ("[10.0.0.1]:9808", "10.0.0.1", 9808, false),
+            ("[0.0.0.0]:9808", "0.0.0.0", 9808, true),
         ] {
             let address = ListenAddress::parse(text).unwrap();
             assert_eq!((address.host.as_str(), address.port), (host, port));
             assert_eq!(address.is_wildcard(), wildcard, "{text}");
-            assert_eq!(address.to_string(), text);
+            let is_ipv6 = host.contains(':');
+            let written = if is_ipv6 {
+                text.to_owned()
+            } else {
+                text.replace(['[', ']'], "")
+            };
+            assert_eq!(address.to_string(), written);
         }
         for text in [
             "",
+            "[]:9808",
+            "[csi]:9808",
             "9808",
             "localhost",
             "a:b:c",

@@ -22,7 +22,7 @@ pub enum Exit {
     /// It could not run, or could not go on: a port that is taken, flags that
     /// contradict each other, a wedged gRPC, too many failed probes in a row.
     CannotRun = 1,
-    /// A flag is unknown or its value is bad, or that of a variable.
+    /// A flag is unknown or its value is bad. (Of a variable that is a warning.)
     BadFlags = 2,
     /// With `--once`: there was no connection to the driver.
     NoConnection = 3,

@@ -3,8 +3,10 @@
 //! nothing is read but the words and variables given.
 
 mod help;
+mod kubernetes;
 mod raw;
 mod table;
+mod variables;
 mod words;
 
 use std::ffi::OsString;
@@ -30,7 +32,12 @@ pub enum Command {
     /// Make one probe.
     Once(Box<Options>),
     /// Copy this program there.
-    Install(PathBuf),
+    Install {
+        /// The file that it becomes.
+        to: PathBuf,
+        /// What is to be logged before.
+        warnings: Vec<Warning>,
+    },
     /// Print the help.
     Help,
     /// Print the version.
@@ -62,6 +69,17 @@ pub struct Options {
     pub format: Format,
     /// Flags that were given and have no effect here.
     pub without_effect: Vec<&'static str>,
+    /// What is to be logged at the start.
+    pub warnings: Vec<Warning>,
+}
+
+/// What was probably not meant, and does not keep the process from running.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The log line's message.
+    pub what: &'static str,
+    /// The flag or variable, its value, and what would be right.
+    pub reason: String,
 }
 
 /// A driver besides the first.
@@ -109,15 +127,15 @@ pub struct FlagError {
     pub is_guest: bool,
 }
 
-/// Parses the words after the program's name. `variable` looks up one of the
-/// environment's; one that is empty counts as not set.
+/// Parses the words after the program's name. `environment` has the names and values
+/// of all variables.
 ///
 /// # Errors
 ///
-/// Names the flag or variable, the value and what would be right.
+/// Names the flag, the value and what would be right. A variable is never the reason.
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
-    variable: &dyn Fn(&str) -> Option<OsString>,
+    environment: &[(OsString, OsString)],
 ) -> Result<Command, FlagError> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     // Also where the command line fails before it gets there.
@@ -135,7 +153,7 @@ pub fn parse(
     command
         .and_then(|command| match command {
             Some(command) => Ok(command),
-            None => raw.command(variable),
+            None => raw.command(environment),
         })
         .map_err(|(exit, message)| FlagError {
             exit,
@@ -161,8 +179,21 @@ fn read(arguments: Vec<OsString>, raw: &mut Raw) -> Result<Option<Command>, Stri
                     return Ok(Some(Command::Version));
                 }
             }
-            _ => raw.set(flag, value)?,
+            _ => {
+                let warning = kubernetes::warning(flag.name, &value);
+                raw.set(flag, value)?;
+                raw.warnings.extend(warning);
+            }
         }
+    }
+    if words.empty_at_end > 0 {
+        raw.warnings.push(Warning {
+            what: "Empty arguments at the end of the command line",
+            reason: format!(
+                "they have no effect ({} of them); charts render them from an empty list",
+                words.empty_at_end
+            ),
+        });
     }
     Ok(None)
 }
@@ -195,7 +226,11 @@ fn converted<T>(
                 pico_args::Error::NonUtf8Argument => "it is not UTF-8".to_owned(),
                 other => other.to_string(),
             };
-            format!("invalid value {given:?} for {name}: {reason}")
+            let message = format!("invalid value {given:?} for {name}: {reason}");
+            match kubernetes::unexpanded(&given) {
+                Some(hint) => format!("{message}; {hint}"),
+                None => message,
+            }
         })
 }
 

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use csi_livenessprobe::exit::{self, Exit};
-use csi_livenessprobe::flags::{self, Command, Options};
+use csi_livenessprobe::flags::{self, Command, Options, Warning};
 use csi_livenessprobe::logging::{self, Format};
 use csi_livenessprobe::sidecar::Sidecar;
 use csi_livenessprobe::signal::{self, Stop};
@@ -19,11 +19,13 @@ use csi_livenessprobe::{install, once, panics};
 fn main() -> ExitCode {
     let started = SystemTime::now();
     panics::install_hook();
-    let variable = |name: &str| std::env::var_os(name);
-    let exit = match flags::parse(std::env::args_os().skip(1), &variable) {
+    let environment: Vec<_> = std::env::vars_os().collect();
+    let command = flags::parse(std::env::args_os().skip(1), &environment);
+    drop(environment);
+    let exit = match command {
         Ok(Command::Serve(options)) => serve(&options, started),
         Ok(Command::Once(options)) => probe_once(&options),
-        Ok(Command::Install(to)) => put(&to),
+        Ok(Command::Install { to, warnings }) => put(&to, &warnings),
         Ok(Command::Help) => print(&flags::help()),
         Ok(Command::Version) => print(&flags::version()),
         Err(error) => {
@@ -46,6 +48,7 @@ fn serve(options: &Options, started: SystemTime) -> Exit {
         let names = options.without_effect.join(" ");
         log::warn!(flags = names; "Flags accepted without effect");
     }
+    warn(&options.warnings);
     let mut stop = match Stop::install() {
         Ok(stop) => stop,
         Err(error) => {
@@ -66,17 +69,28 @@ fn serve(options: &Options, started: SystemTime) -> Exit {
 /// A guest in another program's container, so it leaves nothing behind.
 fn probe_once(options: &Options) -> Exit {
     logging::init(options.format, options.verbosity);
+    warn(&options.warnings);
     let exit = once::run(options);
     logging::flush();
     // gRPC's thread ends with the process, and is not waited for.
     signal::exit_at_once(exit)
 }
 
-fn put(to: &Path) -> Exit {
+fn put(to: &Path, warnings: &[Warning]) -> Exit {
     logging::init(Format::Text, 0);
+    warn(warnings);
     match install::install(to) {
-        Ok(()) => Exit::Clean,
+        Ok(()) => {
+            logging::flush();
+            Exit::Clean
+        }
         Err(reason) => fail(Exit::CannotRun, "Cannot install", &reason),
+    }
+}
+
+fn warn(warnings: &[Warning]) {
+    for warning in warnings {
+        log::warn!(reason = warning.reason; "{}", warning.what);
     }
 }
 

@@ -7,11 +7,13 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::address::{CsiAddress, ListenAddress};
+use crate::localhost;
 
 /// Connections that may wait for accept(2). The standard library asks for 128,
 /// and a SYN that meets a full queue is dropped: it costs kubelet a second.
@@ -131,7 +133,7 @@ fn left(until: Instant) -> io::Result<Duration> {
 
 /// Listens on `address`. A wildcard is opened dual-stack, with IPV6_V6ONLY off
 /// by name because net.ipv6.bindv6only may turn it on, and on IPv4 alone where
-/// the kernel has no IPv6.
+/// the kernel has no IPv6. An address that no interface has is waited for a while.
 ///
 /// # Errors
 ///
@@ -141,29 +143,79 @@ pub fn listen(address: &ListenAddress) -> io::Result<TcpListener> {
     if address.is_wildcard() {
         let any = SocketAddr::from(([0u16; 8], address.port));
         return listen_on(any).or_else(|error| match error.raw_os_error() {
-            Some(code) if NO_IPV6.contains(&code) => {
+            Some(code) if NOT_HERE.contains(&code) => {
                 listen_on(SocketAddr::from(([0u8; 4], address.port)))
             }
             _ => Err(error),
         });
     }
-    let mut candidates: Vec<SocketAddr> = (address.host.as_str(), address.port)
-        .to_socket_addrs()?
-        .collect();
+    let mut candidates: Vec<SocketAddr> = if localhost::is_localhost(&address.host) {
+        localhost::addresses(address.port).to_vec()
+    } else {
+        (address.host.as_str(), address.port)
+            .to_socket_addrs()?
+            .collect()
+    };
     // Of a host name's addresses Go's net package takes an IPv4 one first.
     candidates.sort_by_key(SocketAddr::is_ipv6);
+    let began = Instant::now();
+    let mut is_waiting = false;
+    loop {
+        let error = match listen_on_first(&candidates) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => error,
+        };
+        if !may_come(&error, began.elapsed()) {
+            return Err(error);
+        }
+        if !is_waiting {
+            is_waiting = true;
+            log::warn!(
+                err = error.to_string(), address = address.to_string();
+                "Waiting for an address that no interface has yet"
+            );
+        }
+        thread::sleep(ADDRESS_PAUSE);
+    }
+}
+
+/// How long an address may take to come. IPv6's duplicate address detection takes a
+/// second or two after an interface comes up (RFC 4862, 5.4), for which bind(2) refuses
+/// the address; kubelet's back-off would make ten of that.
+const ADDRESS_WAIT: Duration = Duration::from_secs(5);
+
+/// From one attempt to the next.
+const ADDRESS_PAUSE: Duration = Duration::from_millis(100);
+
+/// Whether bind(2) may succeed later, after so long. A port that is taken stays taken.
+fn may_come(error: &io::Error, waited: Duration) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable && waited < ADDRESS_WAIT
+}
+
+/// What socket(2) and bind(2) say where an address is not here, or IPv4 or IPv6 is off.
+const NOT_HERE: [i32; 2] = [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL];
+
+/// Listens on the first of these that is here. Any other failure is final: where the
+/// port of 127.0.0.1 is taken, kubelet would ask another program than the one on `::1`.
+fn listen_on_first(candidates: &[SocketAddr]) -> io::Result<TcpListener> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for candidate in candidates {
-        match listen_on(candidate) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => last = error,
+        match listen_on(*candidate) {
+            Err(error)
+                if error
+                    .raw_os_error()
+                    .is_some_and(|code| NOT_HERE.contains(&code)) =>
+            {
+                // Of one family that is off and an address that may come, the latter counts.
+                if last.kind() != io::ErrorKind::AddrNotAvailable {
+                    last = error;
+                }
+            }
+            result => return result,
         }
     }
     Err(last)
 }
-
-/// What socket(2) and bind(2) say where IPv6 is off.
-const NO_IPV6: [i32; 2] = [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL];
 
 /// A listener that has taken this many connections and takes no other: the
 /// other ends of them come with it.

@@ -51,7 +51,8 @@ pub fn help() -> String {
     wrap(&mut text, "  ", &names.join(" "));
     text.push_str(
         "\nA flag is stronger than the variable beside it, which is read only where the\n\
-         flag is not given; one that is empty counts as not set.\n\
+         flag is not given; one that is empty counts as not set. One that cannot be\n\
+         understood is a warning in the log, and the default is used.\n\
          \n\
          Paths, all about the driver and none about this process: /healthz and /readyz\n\
          are 200 if the driver is ready, /livez also while it is initialising; ?verbose\n\

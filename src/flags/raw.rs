@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::table::{self, Flag};
+use super::kubernetes;
+use super::table::Flag;
+use super::variables::Variables;
 use super::{
-    Command, Extra, MetricsAt, Options, Periodic, boolean, converted, format, listen_address,
+    Command, Extra, MetricsAt, Options, Periodic, Warning, boolean, format, listen_address,
     metrics_path, unsigned, value_of, verbosity,
 };
 use crate::address::{self, CsiAddress, ListenAddress};
@@ -46,10 +48,8 @@ pub(super) struct Raw {
     verbosity: u8,
     pub(super) format: Format,
     without_effect: Vec<&'static str>,
+    pub(super) warnings: Vec<Warning>,
 }
-
-/// Looks up a variable.
-type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 impl Raw {
     pub(super) fn set(&mut self, flag: &'static Flag, value: OsString) -> Result<(), String> {
@@ -103,29 +103,58 @@ impl Raw {
     }
 
     /// Looks at the values together, and at the variables behind them.
-    pub(super) fn command(self, variable: Variable<'_>) -> Result<Command, (Exit, String)> {
+    pub(super) fn command(
+        mut self,
+        environment: &[(OsString, OsString)],
+    ) -> Result<Command, (Exit, String)> {
         let bad = |message| (Exit::BadFlags, message);
-        if let Some(file) = &self.install {
+        if let Some(to) = self.install.take() {
             let what = "--install copies this program and does nothing else";
             if self.once {
                 return Err(bad(format!("{what}; leave out --once")));
             }
             self.is_alone(what).map_err(bad)?;
-            return Ok(Command::Install(file.clone()));
+            let warnings = self.warnings;
+            return Ok(Command::Install { to, warnings });
         }
+        let mut variables = Variables::of(environment);
         if self.once {
             let what = "--once makes one probe of one driver and serves nothing";
             self.is_alone(what).map_err(bad)?;
             return self
-                .options(None, variable)
+                .options(None, variables)
                 .map(|options| Command::Once(Box::new(options)))
                 .map_err(bad);
         }
         self.check_listeners()?;
-        let periodic = self.periodic(variable).map_err(bad)?;
-        self.options(periodic, variable)
+        self.warn_of_every_address(environment);
+        let periodic = self.periodic(&mut variables).map_err(bad)?;
+        self.options(periodic, variables)
             .map(|options| Command::Serve(Box::new(options)))
             .map_err(bad)
+    }
+
+    /// Warns of an address whose host may have been meant to be a variable's value.
+    fn warn_of_every_address(&mut self, environment: &[(OsString, OsString)]) {
+        let given = [
+            ("--http-endpoint", &self.http_endpoint),
+            ("--metrics-address", &self.metrics_address),
+        ];
+        let without_host = given.into_iter().find_map(|(flag, address)| {
+            let address = address.as_ref()?;
+            address.host.is_empty().then(|| format!("{flag}={address}"))
+        });
+        if let Some(given) = without_host
+            && let Some(name) = kubernetes::emptied(environment)
+        {
+            self.warnings.push(Warning {
+                what: "Serving on every address of the pod",
+                reason: format!(
+                    "{given} has no host, maybe because the variable {name} is set and empty; \
+                     if every address is meant, this is as it should be"
+                ),
+            });
+        }
     }
 
     /// Whether nothing is asked for that serves or goes on, for what does not.
@@ -162,24 +191,29 @@ impl Raw {
         Ok(())
     }
 
-    fn periodic(&self, variable: Variable<'_>) -> Result<Option<Periodic>, String> {
-        let interval = or_variable(
-            self.interval,
-            "--interval",
-            duration::parse_positive,
-            variable,
-        )?;
-        let retries = or_variable(self.retries, "--retries", retries, variable)?;
-        if interval.is_none() && retries.is_none() && self.health_file.is_none() {
+    /// Flags alone turn probing at a pace on: where a variable did, one that was meant
+    /// for another container would take `/healthz` away.
+    fn periodic(&self, variables: &mut Variables<'_>) -> Result<Option<Periodic>, String> {
+        if self.interval.is_none() && self.retries.is_none() && self.health_file.is_none() {
+            let why = if self.extra.is_empty() {
+                "give --interval, --retries or --health-file to have probes at a pace; HTTP \
+                 is served without them"
+            } else {
+                "there are no probes at a pace with --extra-csi-address; HTTP is served"
+            };
+            variables.has_no_effect("--interval", why);
+            variables.has_no_effect("--retries", why);
             return Ok(None);
         }
         if !self.extra.is_empty() {
             return Err(
                 "--extra-csi-address needs somebody who asks for each driver over HTTP; \
-                 leave out --interval, --retries and --health-file, and their variables"
+                 leave out --interval, --retries and --health-file"
                     .to_owned(),
             );
         }
+        let interval = variables.or(self.interval, "--interval", duration::parse_positive);
+        let retries = variables.or(self.retries, "--retries", retries);
         Ok(Some(Periodic {
             interval: interval.unwrap_or(DEFAULT_INTERVAL),
             retries: retries.unwrap_or(DEFAULT_RETRIES),
@@ -190,13 +224,13 @@ impl Raw {
     fn options(
         self,
         periodic: Option<Periodic>,
-        variable: Variable<'_>,
+        mut variables: Variables<'_>,
     ) -> Result<Options, String> {
         let csi_address = one_of(
             ("--csi-address", self.csi_address),
             ("--endpoint", self.endpoint),
         )?;
-        let csi_address = or_variable(csi_address, "--csi-address", CsiAddress::parse, variable)?;
+        let csi_address = variables.or(csi_address, "--csi-address", CsiAddress::parse_endpoint);
         let metrics_path = self.metrics_path.unwrap_or_else(|| "/metrics".to_owned());
         if !self.extra.is_empty() && health::is_health_path(&metrics_path) {
             return Err(format!(
@@ -208,13 +242,12 @@ impl Raw {
             ("--probe-timeout", self.probe_timeout.map(Timeout)),
             ("--timeout", self.timeout.map(Timeout)),
         )?;
-        let timeout = or_variable(
+        let timeout = variables.or(
             timeout.map(|timeout| timeout.0),
             "--probe-timeout",
             duration::parse_positive,
-            variable,
-        )?;
-        let path = or_variable(self.probe_path, "--probe-path", probe_path, variable)?;
+        );
+        let method = method(self.probe_path, self.service, &mut variables)?;
         let is_asked_for = self.health_port.is_some() || periodic.is_none();
         let (health, metrics) = match (self.http_endpoint, self.metrics_address) {
             (Some(endpoint), _) => (Some(endpoint), MetricsAt::WithHealth),
@@ -230,7 +263,7 @@ impl Raw {
             csi_address: csi_address.unwrap_or_else(|| CsiAddress::Path("/run/csi/socket".into())),
             extra: self.extra,
             probe_timeout: timeout.unwrap_or(Duration::from_secs(3)),
-            method: method(path, self.service)?,
+            method,
             health,
             metrics,
             metrics_path,
@@ -238,6 +271,7 @@ impl Raw {
             verbosity: self.verbosity,
             format: self.format,
             without_effect: self.without_effect,
+            warnings: [self.warnings, variables.warnings].concat(),
         })
     }
 }
@@ -274,21 +308,21 @@ impl std::fmt::Display for Timeout {
     }
 }
 
-/// The value of this flag, or else of the variable that stands for it.
-fn or_variable<T>(
-    given: Option<T>,
-    flag: &str,
-    convert: fn(&str) -> Result<T, String>,
-    variable: Variable<'_>,
-) -> Result<Option<T>, String> {
-    let name = table::variable(flag);
-    match (given, variable(name).filter(|value| !value.is_empty())) {
-        (None, Some(value)) => converted(name, value, convert).map(Some),
-        (given, _) => Ok(given),
-    }
-}
-
-fn method(path: Option<String>, service: Option<String>) -> Result<Method, String> {
+fn method(
+    path: Option<String>,
+    service: Option<String>,
+    variables: &mut Variables<'_>,
+) -> Result<Method, String> {
+    let path = match (path, &service) {
+        // One method alone goes with the flag, so it is called although the variable names
+        // another one, or none.
+        (None, Some(_)) if variables.for_flag("--probe-path").is_some() => {
+            let instead = format!("{HEALTH_CHECK_PATH} is called, because --service is given");
+            let path = variables.understood("--probe-path", health_check_path, &instead);
+            Some(path.unwrap_or_else(|| HEALTH_CHECK_PATH.to_owned()))
+        }
+        (path, _) => variables.or(path, "--probe-path", probe_path),
+    };
     let method = path.map_or(Method::Identity, |path| Method::of_path(&path));
     match (method, service) {
         (Method::Health { .. }, Some(service)) => Ok(Method::Health { service }),
@@ -297,6 +331,16 @@ fn method(path: Option<String>, service: Option<String>) -> Result<Method, Strin
              about a service"
         )),
         (method, None) => Ok(method),
+    }
+}
+
+/// The one method that goes with a service.
+fn health_check_path(text: &str) -> Result<String, String> {
+    match probe_path(text)? {
+        path if path == HEALTH_CHECK_PATH => Ok(path),
+        _ => Err(format!(
+            "it must be {HEALTH_CHECK_PATH}, because no other method asks about a service"
+        )),
     }
 }
 

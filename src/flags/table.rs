@@ -67,6 +67,12 @@ pub fn variable(name: &str) -> &'static str {
     flag.map_or("", |flag| flag.variable)
 }
 
+/// What this flag is where it is not given; empty where there is none.
+pub fn default(name: &str) -> &'static str {
+    let flag = FLAGS.iter().find(|flag| flag.name == name);
+    flag.map_or("", |flag| flag.default)
+}
+
 const fn flag(
     name: &'static str,
     value: &'static str,
@@ -219,7 +225,8 @@ pub const FLAGS: &[Flag] = &[
         "DURATION",
         "10s",
         "Probe at this pace, too, and serve HTTP only where --http-endpoint or \
-         --health-port is given. --retries and --health-file turn this on as well.",
+         --health-port is given. --retries and --health-file turn this on as well; a \
+         variable alone does not.",
         Group::Ways,
     )
     .or_variable("LIVENESS_PROBE_INTERVAL"),

@@ -4,10 +4,14 @@ use super::*;
 
 /// What a command line should come to.
 enum Want {
-    /// It serves, and these options say so.
+    /// It serves, and these options say so, without a warning.
     Serves(fn(&Options) -> bool),
-    /// It makes one probe, and these options say so.
+    /// It serves as these options say, and warns in these words.
+    Warns(fn(&Options) -> bool, &'static [&'static str]),
+    /// It makes one probe, and these options say so, without a warning.
     Once(fn(&Options) -> bool),
+    /// It makes one probe as these options say, and warns in these words.
+    WarnsOnce(fn(&Options) -> bool, &'static [&'static str]),
     /// It installs itself there.
     Installs(&'static str),
     Help,
@@ -18,7 +22,7 @@ enum Want {
     Conflict(&'static str),
 }
 
-use Want::{Bad, Conflict, Help, Installs, Once, Serves, Version};
+use Want::{Bad, Conflict, Help, Installs, Once, Serves, Version, Warns, WarnsOnce};
 
 const PORT_CONFLICT: &str =
     "Only one of `--health-port` and `--http-endpoint` can be explicitly set";
@@ -82,7 +86,17 @@ const COMMAND_LINES: &[(&str, Want)] = &[
     ("--=x", Bad(&["bad flag syntax"])),
     ("-=x", Bad(&["bad flag syntax"])),
     ("-", Bad(&["unexpected argument \"-\""])),
-    ("{}", Bad(&["unexpected argument \"\""])),
+    // What charts make of an empty list, at the end alone.
+    ("{}", Warns(|o| path(o, "/run/csi/socket"), &["Empty arguments at the end", "(1 of them)"])),
+    ("--csi-address=/a {} {}", Warns(|o| path(o, "/a"), &["(2 of them)"])),
+    ("--csi-address=/a -- {}", Warns(|o| path(o, "/a"), &["(1 of them)"])),
+    ("--once {}", WarnsOnce(|_| true, &["Empty arguments"])),
+    ("--install=/shared/livenessprobe {}", Installs("/shared/livenessprobe")),
+    ("{} --csi-address=/a", Bad(&["unexpected argument \"\""])),
+    ("--csi-address=/a {} --v=5 {}", Bad(&["unexpected argument \"\""])),
+    ("{} --", Bad(&["unexpected argument \"\""])),
+    ("-- {} x", Bad(&["unexpected argument \"\""])),
+    ("--bogus {}", Bad(&["unknown flag --bogus"])),
     ("serve", Bad(&["unexpected argument \"serve\"", "--csi-address=/csi/csi.sock"])),
     ("-- --csi-address=/a", Bad(&["unexpected argument \"--csi-address=/a\""])),
     ("--csi-address=/a rest", Bad(&["unexpected argument \"rest\""])),
@@ -131,7 +145,25 @@ const COMMAND_LINES: &[(&str, Want)] = &[
     ("--http-endpoint=[::1]:9909", Serves(|o| o.health == at("::1", 9909))),
     ("--http-endpoint=", Serves(|o| o.health == at("", 9808) && o.metrics == MetricsAt::Nowhere)),
     ("--http-endpoint=localhost", Bad(&["no port", "127.0.0.1:9808"])),
-    ("--http-endpoint=::1:9808", Bad(&["brackets"])),
+    ("--http-endpoint=::1:9808", Bad(&["brackets", "write [::1]:9808", "[$(POD_IP)]:9808"])),
+    ("--metrics-address=fd00::7:8080", Bad(&["write [fd00::7]:8080"])),
+    // What Kubernetes did not replace, or replaced by nothing.
+    ("--http-endpoint=$(POD_IP):9808", Bad(&["'$'", "Kubernetes leaves $(POD_IP) alone when POD_IP is not defined", "same container's env"])),
+    ("--http-endpoint=[$(POD_IP)]:9808", Bad(&["leaves $(POD_IP) alone"])),
+    ("--health-port=$(PORT)", Bad(&["leaves $(PORT) alone"])),
+    ("--probe-timeout=$(TIMEOUT)", Bad(&["leaves $(TIMEOUT) alone"])),
+    ("--csi-address=$(ADDRESS)", Bad(&["leaves $(ADDRESS) alone"])),
+    ("--csi-address=/csi/$(DRIVER)/csi.sock", Warns(|o| path(o, "/csi/$(DRIVER)/csi.sock"),
+        &["--csi-address=/csi/$(DRIVER)/csi.sock is used as it stands", "leaves $(DRIVER) alone"])),
+    ("--$(FLAG)=1", Bad(&["unknown flag --$(FLAG)", "leaves $(FLAG) alone"])),
+    ("$POD_IP= --http-endpoint=:9808", Warns(|o| o.health == at("", 9808),
+        &["Serving on every address", "--http-endpoint=:9808 has no host", "POD_IP is set and empty"])),
+    ("$HOST_IP= --metrics-address=:8080", Warns(|_| true, &["--metrics-address=:8080", "HOST_IP"])),
+    ("$POD_IP=10.0.0.1 --http-endpoint=:9808", Serves(|_| true)),
+    ("$POD_IP= --http-endpoint=127.0.0.1:9808", Serves(|_| true)),
+    ("$POD_IP= --health-port=9808", Serves(|_| true)),
+    ("$POD_IP=", Serves(|_| true)),
+    ("$NODE_NAME= --http-endpoint=:9808", Serves(|_| true)),
     ("--http-endpoint=:9808 --health-port=9808", Serves(|o| o.health == at("", 9808))),
     ("--http-endpoint=:9909 --health-port=9808", Serves(|o| o.health == at("", 9909))),
     ("--http-endpoint=:9909 --health-port=09808", Serves(|o| o.health == at("", 9909))),
@@ -164,13 +196,22 @@ const COMMAND_LINES: &[(&str, Want)] = &[
     ("$CSI_ENDPOINT=/e --csi-address=/f", Serves(|o| path(o, "/f"))),
     ("$CSI_ENDPOINT=/e --endpoint=/f", Serves(|o| path(o, "/f"))),
     ("$CSI_ENDPOINT=", Serves(|o| path(o, "/run/csi/socket"))),
-    ("$CSI_ENDPOINT=e", Bad(&["invalid value \"e\" for CSI_ENDPOINT", "unix:///path"])),
+    ("$CSI_ENDPOINT=unix://csi/csi.sock", Serves(|o| path(o, "/csi/csi.sock"))),
+    ("$CSI_ENDPOINT=unix://csi/csi.sock --once", Once(|o| path(o, "/csi/csi.sock"))),
+    ("$CSI_ENDPOINT=e", Warns(|o| path(o, "/run/csi/socket") && o.health == at("", 9808),
+        &["Environment variable not understood", "invalid value \"e\" for CSI_ENDPOINT", "unix:///path",
+            "the default, /run/csi/socket, is used"])),
+    ("$CSI_ENDPOINT=/$(A)/b", Warns(|o| path(o, "/$(A)/b"), &["CSI_ENDPOINT=/$(A)/b is used", "leaves $(A) alone"])),
+    ("$CSI_ENDPOINT=$(ENDPOINT)", Warns(|o| path(o, "/run/csi/socket"), &["leaves $(ENDPOINT) alone"])),
+    ("$CSI_ENDPOINT=e --once", WarnsOnce(|o| path(o, "/run/csi/socket"), &["CSI_ENDPOINT"])),
     ("$CSI_ENDPOINT=e --csi-address=/f", Serves(|o| path(o, "/f"))),
     ("$CSI_ENDPOINT=e --help", Help),
     ("$LIVENESS_PROBE_TIMEOUT=2s", Serves(|o| ms(o, 2000))),
     ("$LIVENESS_PROBE_TIMEOUT=2s --probe-timeout=1s", Serves(|o| ms(o, 1000))),
     ("$LIVENESS_PROBE_TIMEOUT=2 --timeout=1s", Serves(|o| ms(o, 1000))),
-    ("$LIVENESS_PROBE_TIMEOUT=2", Bad(&["invalid value \"2\" for LIVENESS_PROBE_TIMEOUT", "no unit"])),
+    ("$LIVENESS_PROBE_TIMEOUT=2", Warns(|o| ms(o, 3000),
+        &["invalid value \"2\" for LIVENESS_PROBE_TIMEOUT", "no unit", "the default, 3s, is used"])),
+    ("$LIVENESS_PROBE_TIMEOUT=0 --once", WarnsOnce(|o| ms(o, 3000), &["longer than zero"])),
     // The method.
     ("--probe-path=/csi.v1.Identity/Probe", Serves(|o| o.method == Method::Identity)),
     ("--probe-path=/grpc.health.v1.Health/Check", Serves(|o| health_of(o, ""))),
@@ -185,14 +226,29 @@ const COMMAND_LINES: &[(&str, Want)] = &[
     ("--probe-path=", Bad(&["/service/method"])),
     ("$LIVENESS_PROBE_PATH=/x.Y/Z", Serves(|o| o.method.path() == "/x.Y/Z")),
     ("$LIVENESS_PROBE_PATH=x --probe-path=/x.Y/Z", Serves(|o| o.method.path() == "/x.Y/Z")),
-    ("$LIVENESS_PROBE_PATH=x", Bad(&["LIVENESS_PROBE_PATH", "/service/method"])),
+    ("$LIVENESS_PROBE_PATH=x", Warns(|o| o.method == Method::Identity,
+        &["LIVENESS_PROBE_PATH", "/service/method", "the default, /csi.v1.Identity/Probe, is used"])),
+    ("$LIVENESS_PROBE_PATH=x --service=y", Warns(|o| health_of(o, "y"),
+        &["invalid value \"x\" for LIVENESS_PROBE_PATH", "/grpc.health.v1.Health/Check is called, because --service is given"])),
+    ("$LIVENESS_PROBE_PATH=/x.Y/Z --service=y", Warns(|o| health_of(o, "y"),
+        &["invalid value \"/x.Y/Z\" for LIVENESS_PROBE_PATH", "/grpc.health.v1.Health/Check"])),
+    ("$LIVENESS_PROBE_PATH= --service=y", Bad(&["--service=y needs"])),
     ("$LIVENESS_PROBE_PATH=/grpc.health.v1.Health/Check --service=x", Serves(|o| health_of(o, "x"))),
     // Probes at a pace.
     ("--interval=1s", Serves(|o| periodic(o, 1, 3, None) && o.health.is_none() && o.metrics == MetricsAt::Nowhere)),
     ("--retries=5", Serves(|o| periodic(o, 10, 5, None))),
     ("--health-file=/run/healthy", Serves(|o| periodic(o, 10, 3, Some("/run/healthy")))),
-    ("$LIVENESS_PROBE_INTERVAL=7s", Serves(|o| periodic(o, 7, 3, None))),
-    ("$LIVENESS_PROBE_RETRIES=7", Serves(|o| periodic(o, 10, 7, None))),
+    // A variable alone never turns HTTP off.
+    ("$LIVENESS_PROBE_INTERVAL=7s", Warns(|o| o.periodic.is_none() && o.health == at("", 9808),
+        &["without effect", "LIVENESS_PROBE_INTERVAL=7s changes nothing", "--interval", "--retries", "--health-file"])),
+    ("$LIVENESS_PROBE_RETRIES=7 --health-port=1", Warns(|o| o.periodic.is_none() && o.health == at("", 1),
+        &["LIVENESS_PROBE_RETRIES=7 changes nothing"])),
+    ("$LIVENESS_PROBE_INTERVAL=often $LIVENESS_PROBE_RETRIES=0", Warns(|o| o.periodic.is_none(),
+        &["LIVENESS_PROBE_INTERVAL=often", "LIVENESS_PROBE_RETRIES=0"])),
+    ("$LIVENESS_PROBE_INTERVAL=7s --retries=2", Serves(|o| periodic(o, 7, 2, None))),
+    ("$LIVENESS_PROBE_RETRIES=7 --interval=1s", Serves(|o| periodic(o, 1, 7, None))),
+    ("$LIVENESS_PROBE_INTERVAL=7s $LIVENESS_PROBE_RETRIES=7 --health-file=/x",
+        Serves(|o| periodic(o, 7, 7, Some("/x")))),
     ("$LIVENESS_PROBE_RETRIES=7 --retries=2 $LIVENESS_PROBE_INTERVAL=often --interval=2s",
         Serves(|o| periodic(o, 2, 2, None))),
     ("--interval=1s --health-port=9808", Serves(|o| o.health == at("", 9808))),
@@ -201,11 +257,13 @@ const COMMAND_LINES: &[(&str, Want)] = &[
         && o.metrics == MetricsAt::Alone(listen("", 1)))),
     ("--interval=0", Bad(&["invalid value \"0\" for --interval", "longer than zero"])),
     ("--interval=often", Bad(&["--interval"])),
-    ("$LIVENESS_PROBE_INTERVAL=10", Bad(&["invalid value \"10\" for LIVENESS_PROBE_INTERVAL", "no unit"])),
+    ("$LIVENESS_PROBE_INTERVAL=10 --retries=3", Warns(|o| periodic(o, 10, 3, None),
+        &["invalid value \"10\" for LIVENESS_PROBE_INTERVAL", "no unit", "the default, 10s, is used"])),
     ("--retries=0", Bad(&["invalid value \"0\" for --retries", "1 or more"])),
     ("--retries=-1", Bad(&["1 or more"])),
-    ("$LIVENESS_PROBE_RETRIES=0", Bad(&["LIVENESS_PROBE_RETRIES", "1 or more"])),
-    ("$LIVENESS_PROBE_RETRIES=many", Bad(&["LIVENESS_PROBE_RETRIES", "1 or more"])),
+    ("$LIVENESS_PROBE_RETRIES=0 --interval=1s", Warns(|o| periodic(o, 1, 3, None),
+        &["invalid value \"0\" for LIVENESS_PROBE_RETRIES", "1 or more", "the default, 3, is used"])),
+    ("$LIVENESS_PROBE_RETRIES=many --interval=1s", Warns(|o| periodic(o, 1, 3, None), &["1 or more"])),
     ("--health-file=", Bad(&["--health-file", "empty"])),
     ("--health-file=/run/", Bad(&["names a directory"])),
     // One probe.
@@ -240,7 +298,9 @@ const COMMAND_LINES: &[(&str, Want)] = &[
     ("--extra-csi-address=a/b=/a", Bad(&["\"a/b\"", "letters"])),
     ("--extra-csi-address=a=/a --extra-csi-address=a=/b", Bad(&["the name \"a\" twice"])),
     ("--extra-csi-address=a=/a --interval=1s", Bad(&["--extra-csi-address", "--interval"])),
-    ("--extra-csi-address=a=/a $LIVENESS_PROBE_INTERVAL=1s", Bad(&["and their variables"])),
+    ("--extra-csi-address=a=/a $LIVENESS_PROBE_INTERVAL=1s $LIVENESS_PROBE_RETRIES=1", Warns(
+        |o| o.extra.len() == 1 && o.periodic.is_none() && o.health == at("", 9808),
+        &["LIVENESS_PROBE_INTERVAL=1s", "LIVENESS_PROBE_RETRIES=1", "--extra-csi-address"])),
     ("--metrics-path=/healthz/all", Serves(|o| o.metrics_path == "/healthz/all")),
     ("--metrics-path=/healthz/all --extra-csi-address=a=/a", Bad(&["--metrics-path=/healthz/all", "another driver"])),
     ("--install=/x --once", Bad(&["--install", "leave out --once"])),
@@ -318,26 +378,28 @@ fn each_command_line_has_its_outcome() {
             .split_whitespace()
             .map(|word| if word == "{}" { "" } else { word })
             .partition(|word| word.starts_with('$'));
-        let variable = |name: &str| {
-            let set = variables
-                .iter()
-                .filter_map(|word| word[1..].split_once('='));
-            set.filter(|(set, _)| *set == name)
-                .map(|(_, value)| OsString::from(value))
-                .next()
-        };
-        match (
-            parse(words.into_iter().map(OsString::from), &variable),
-            want,
-        ) {
-            (Ok(Command::Once(options)), Once(holds)) => {
+        let environment: Vec<(OsString, OsString)> = variables
+            .iter()
+            .filter_map(|word| word[1..].split_once('='))
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        let outcome = parse(words.into_iter().map(OsString::from), &environment);
+        match (outcome, want) {
+            (Ok(Command::Once(options)), Once(holds))
+            | (Ok(Command::Serve(options)), Serves(holds)) => {
                 assert!(holds(&options), "{line}: {options:?}");
+                assert_eq!(options.warnings, [], "{line}");
             }
-            (Ok(Command::Install(to)), Installs(path)) => {
+            (Ok(Command::Once(options)), WarnsOnce(holds, words))
+            | (Ok(Command::Serve(options)), Warns(holds, words)) => {
+                assert!(holds(&options), "{line}: {options:?}");
+                let warnings = format!("{:?}", options.warnings).replace("\\\"", "\"");
+                for word in *words {
+                    assert!(warnings.contains(word), "{line}: {word}: {warnings}");
+                }
+            }
+            (Ok(Command::Install { to, .. }), Installs(path)) => {
                 assert_eq!(to.to_str(), Some(*path), "{line}");
-            }
-            (Ok(Command::Serve(options)), Serves(holds)) => {
-                assert!(holds(&options), "{line}: {options:?}");
             }
             (Ok(Command::Help), Help) | (Ok(Command::Version), Version) => {}
             (Err(error), Bad(words)) => {
@@ -377,7 +439,7 @@ fn every_flag_is_in_the_table_of_command_lines() {
 
 #[test]
 fn an_error_has_the_log_form_that_was_chosen_before_it() {
-    let error = |words: &[&str]| parse(words.iter().map(OsString::from), &|_| None).unwrap_err();
+    let error = |words: &[&str]| parse(words.iter().map(OsString::from), &[]).unwrap_err();
     assert_eq!(
         error(&["--logging-format=json", "--bogus"]).format,
         Format::Json
@@ -393,7 +455,7 @@ fn words_that_are_not_utf_8_are_refused_and_shown() {
         (b"--\xff", "unknown flag"),
         (b"\xff", "unexpected argument"),
     ] {
-        let error = parse([OsString::from_vec(word.to_vec())], &|_| None).unwrap_err();
+        let error = parse([OsString::from_vec(word.to_vec())], &[]).unwrap_err();
         assert!(error.message.contains(shown), "{}", error.message);
     }
 }
@@ -401,7 +463,7 @@ fn words_that_are_not_utf_8_are_refused_and_shown() {
 #[test]
 fn a_guest_is_known_wherever_the_line_fails() {
     let is_guest = |line: &str| {
-        parse(line.split_whitespace().map(OsString::from), &|_| None)
+        parse(line.split_whitespace().map(OsString::from), &[])
             .unwrap_err()
             .is_guest
     };
@@ -415,11 +477,28 @@ fn a_guest_is_known_wherever_the_line_fails() {
 }
 
 #[test]
+fn variables_that_are_not_utf_8_are_warned_of() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let environment = [(
+        OsString::from("CSI_ENDPOINT"),
+        OsString::from_vec(b"/\xff".to_vec()),
+    )];
+    let Ok(Command::Serve(options)) = parse([], &environment) else {
+        panic!("it does not serve");
+    };
+    assert!(path(&options, "/run/csi/socket"));
+    assert!(
+        options.warnings[0].reason.contains("not UTF-8"),
+        "{options:?}"
+    );
+}
+
+#[test]
 fn there_is_a_most_of_drivers() {
     let words = |count: usize| {
         (0..count).map(|number| OsString::from(format!("--extra-csi-address=n{number}=/a")))
     };
-    assert!(parse(words(64), &|_| None).is_ok());
-    let error = parse(words(65), &|_| None).unwrap_err();
+    assert!(parse(words(64), &[]).is_ok());
+    let error = parse(words(65), &[]).unwrap_err();
     assert!(error.message.contains("more than 64 times"), "{error:?}");
 }

@@ -6,27 +6,39 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
+use super::kubernetes;
 use super::table::{self, Flag};
 
 /// The words that have not been read yet.
-pub struct Words<I>(I);
+pub struct Words<I> {
+    unread: I,
+    /// How many empty words stood behind all others. Charts render such from an empty
+    /// list of arguments.
+    pub empty_at_end: usize,
+}
 
 impl<I: Iterator<Item = OsString>> Words<I> {
     pub fn new(words: impl IntoIterator<IntoIter = I>) -> Words<I> {
-        Words(words.into_iter())
+        Words {
+            unread: words.into_iter(),
+            empty_at_end: 0,
+        }
     }
 
     /// The next flag and its value; a bool without one has "true". `None` at
     /// the end.
     pub fn next_flag(&mut self) -> Result<Option<(&'static Flag, OsString)>, String> {
-        let Some(word) = self.0.next() else {
+        let Some(word) = self.unread.next() else {
             return Ok(None);
         };
         if word == "--" {
-            return match self.0.next() {
-                Some(rest) => Err(leftover(&rest)),
+            return match self.unread.next() {
+                Some(rest) => self.end_at(&rest),
                 None => Ok(None),
             };
+        }
+        if word.is_empty() {
+            return self.end_at(&word);
         }
         let bytes = word.as_bytes();
         // A lone dash is a word like any other.
@@ -47,29 +59,56 @@ impl<I: Iterator<Item = OsString>> Words<I> {
             ),
             None => (named, None),
         };
-        let flag = table::find(name)
-            .ok_or_else(|| format!("unknown flag --{}", OsStr::from_bytes(name).display()))?;
+        let flag = table::find(name).ok_or_else(|| {
+            let message = format!("unknown flag --{}", OsStr::from_bytes(name).display());
+            hinted(message, &word)
+        })?;
         let value = match value {
             Some(value) => value,
             None if flag.is_bool() => "true".into(),
             // The next word, whatever it looks like.
             None => self
-                .0
+                .unread
                 .next()
                 .ok_or_else(|| format!("{} needs a value, {}", flag.name, flag.usage()))?,
         };
         Ok(Some((flag, value)))
+    }
+
+    /// Ends the flags at a word that is none: nothing but empty ones may follow, and be
+    /// this one.
+    fn end_at<T>(&mut self, word: &OsStr) -> Result<Option<T>, String> {
+        let mut count = 1;
+        if !word.is_empty() {
+            return Err(leftover(word));
+        }
+        for rest in self.unread.by_ref() {
+            if !rest.is_empty() {
+                return Err(leftover(word));
+            }
+            count += 1;
+        }
+        self.empty_at_end = count;
+        Ok(None)
     }
 }
 
 /// Upstream ignores what stands behind the flags. It is never meant: most often
 /// it is the value of a bool, which takes none, and all flags behind it are lost.
 fn leftover(word: &OsStr) -> String {
-    format!(
+    let message = format!(
         "unexpected argument {}; every argument is a flag, such as --csi-address=/csi/csi.sock, \
          and the value of a true-or-false flag needs an equals sign",
         shown(word)
-    )
+    );
+    hinted(message, word)
+}
+
+fn hinted(message: String, word: &OsStr) -> String {
+    match kubernetes::unexpanded(&word.to_string_lossy()) {
+        Some(hint) => format!("{message}; {hint}"),
+        None => message,
+    }
 }
 
 fn shown(word: &OsStr) -> String {

@@ -3,8 +3,9 @@
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
+use super::support::process::Process;
 use super::support::sidecar::{self, address_in};
-use super::support::{Dir, Driver, Sidecar, eventually, http};
+use super::support::{Dir, Driver, Sidecar, eventually, http, in_namespaces};
 
 #[test]
 fn every_form_of_a_unix_address_reaches_the_driver() {
@@ -129,6 +130,46 @@ fn the_default_listener_serves_ipv4_and_ipv6() {
             );
         }
     }
+}
+
+/// Without an /etc/hosts, an nsswitch.conf and a network to ask a server on.
+#[test]
+fn localhost_is_the_loopback_address_without_a_lookup() {
+    let Some(mut command) = in_namespaces(&["--mount", "--net"]) else {
+        return;
+    };
+    let dir = Dir::new();
+    let script = "ip link set lo up && mount -t tmpfs none /etc && exec \"$@\"";
+    for (host, address) in [
+        ("localhost", "127.0.0.1"),
+        ("LocalHost.", "127.0.0.1"),
+        ("driver.localhost", "127.0.0.1"),
+    ] {
+        let process = Process::start(
+            command
+                .args(["sh", "-c", script, "sh", sidecar::binary()])
+                .arg(format!("--csi-address={}", dir.socket()))
+                .arg(format!("--http-endpoint={host}:0")),
+        );
+        let line = process.err.wait_for(0, "Listening");
+        assert_eq!(address_in(&line).ip().to_string(), address, "{host}");
+        command = in_namespaces(&["--mount", "--net"]).unwrap();
+    }
+    // Where IPv4 is not there, IPv6 is.
+    let script = "ip link set lo up && ip addr del 127.0.0.1/8 dev lo && \
+                  mount -t tmpfs none /etc && exec \"$@\"";
+    if !has_ipv6() {
+        return;
+    }
+    let process = Process::start(
+        command
+            .args(["sh", "-c", script, "sh", sidecar::binary()])
+            .arg(format!("--csi-address={}", dir.socket()))
+            .arg("--http-endpoint=localhost:0"),
+    );
+    let line = process.err.wait_for(0, "Listening");
+    assert_eq!(address_in(&line).ip().to_string(), "::1");
+    assert_eq!(process.err.count("Waiting"), 0);
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! Bad values of the flags and variables that turn other ways to probe on: each ends
-//! the process with its code, and names the flag or variable, the value and what would
-//! be right. Upstream's flags are in src/flags/tests.rs and command_line.rs.
+//! Bad values of the flags that turn other ways to probe on: each ends the process with
+//! its code, and names the flag, the value and what would be right. Of variables they are
+//! warnings. Upstream's flags are in src/flags/tests.rs and command_line.rs.
 
-use super::support::sidecar;
+use super::support::{Dir, Driver, Sidecar, eventually, sidecar};
 
 /// Arguments, a variable, the exit code, and words of the message.
 type Case = (
@@ -109,41 +109,29 @@ const CASES: &[Case] = &[
         2,
         &["--extra-csi-address", "--retries"],
     ),
+    // A variable that cannot be understood leaves the exit code to the outcome.
     (
-        &[],
-        Some(("CSI_ENDPOINT", "x")),
-        2,
-        &["CSI_ENDPOINT", "unix:///path"],
+        &["--once", "--timeout=100ms"],
+        Some(("CSI_ENDPOINT", "/none/$(X)/csi.sock/")),
+        3,
+        &["not understood", "CSI_ENDPOINT", "leaves $(X) alone"],
     ),
     (
-        &["--once"],
-        Some(("CSI_ENDPOINT", "x")),
-        2,
-        &["CSI_ENDPOINT"],
+        &["--once", "--csi-address=/none/csi.sock"],
+        Some(("LIVENESS_PROBE_TIMEOUT", "soon")),
+        3,
+        &["LIVENESS_PROBE_TIMEOUT", "soon", "the default, 3s, is used"],
     ),
     (
-        &[],
-        Some(("LIVENESS_PROBE_INTERVAL", "often")),
-        2,
-        &["LIVENESS_PROBE_INTERVAL", "often"],
-    ),
-    (
-        &[],
-        Some(("LIVENESS_PROBE_TIMEOUT", "3")),
-        2,
-        &["LIVENESS_PROBE_TIMEOUT", "no unit"],
-    ),
-    (
-        &[],
+        &[
+            "--once",
+            "--csi-address=/none/csi.sock",
+            "--timeout=100ms",
+            "--service=x",
+        ],
         Some(("LIVENESS_PROBE_PATH", "Probe")),
-        2,
+        3,
         &["LIVENESS_PROBE_PATH", "/service/method"],
-    ),
-    (
-        &[],
-        Some(("LIVENESS_PROBE_RETRIES", "0")),
-        2,
-        &["LIVENESS_PROBE_RETRIES", "1 or more"],
     ),
     // A flag that is given has its variable ignored.
     (
@@ -181,4 +169,140 @@ fn each_is_named_with_what_would_be_right() {
             assert!(text.contains(word), "{word}: {what}");
         }
     }
+}
+
+/// A variable and its value, flags, and words of the warning.
+type Shared = (
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
+/// What charts and `ConfigMap`s give to all containers of a pod.
+const SHARED: &[Shared] = &[
+    (
+        "CSI_ENDPOINT",
+        "x",
+        &[],
+        &["unix:///path", "the default, /run/csi/socket, is used"],
+    ),
+    (
+        "LIVENESS_PROBE_TIMEOUT",
+        "3",
+        &[],
+        &["no unit", "the default, 3s, is used"],
+    ),
+    ("LIVENESS_PROBE_PATH", "Probe", &[], &["/service/method"]),
+    (
+        "LIVENESS_PROBE_INTERVAL",
+        "30s",
+        &[],
+        &["changes nothing", "--interval", "--health-file"],
+    ),
+    (
+        "LIVENESS_PROBE_INTERVAL",
+        "often",
+        &["--retries=3"],
+        &["often", "the default, 10s, is used"],
+    ),
+    (
+        "LIVENESS_PROBE_INTERVAL",
+        "30s",
+        &["--extra-csi-address=a=/a"],
+        &["changes nothing", "--extra-csi-address"],
+    ),
+    (
+        "LIVENESS_PROBE_RETRIES",
+        "0",
+        &["--interval=1h"],
+        &["1 or more", "the default, 3, is used"],
+    ),
+    (
+        "LIVENESS_PROBE_RETRIES",
+        "0",
+        &[],
+        &["changes nothing", "--retries"],
+    ),
+    (
+        "LIVENESS_PROBE_PATH",
+        "/x.Y/Z",
+        &["--service=s"],
+        &["/grpc.health.v1.Health/Check"],
+    ),
+    (
+        "POD_IP",
+        "",
+        &["--http-endpoint=:0"],
+        &["on every address", "POD_IP is set and empty"],
+    ),
+];
+
+#[test]
+fn no_variable_takes_http_away_or_ends_it() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &["--health=1"]);
+    for (name, value, flags, words) in SHARED {
+        let mut command = sidecar::command();
+        command.env(name, value).args(*flags);
+        if *name != "CSI_ENDPOINT" {
+            command.arg(format!("--csi-address={}", dir.socket()));
+        }
+        if *name != "POD_IP" {
+            command.arg("--health-port=0");
+        }
+        let mut sidecar = Sidecar::run(&mut command);
+        let (what, log) = (format!("{name}={value} {flags:?}"), sidecar.log());
+        assert!(
+            log.lines()
+                .any(|line| line.starts_with('W') && words.iter().all(|word| line.contains(word))),
+            "{what}: {log}"
+        );
+        assert!(log.contains(name), "{what}: {log}");
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], sidecar.address.port()));
+        let response = super::support::http::get(address, "/healthz");
+        let expected = if *name == "CSI_ENDPOINT" { 500 } else { 200 };
+        assert_eq!(response.status, expected, "{what}: {response:?}");
+        assert!(sidecar.process.is_running(), "{what}");
+    }
+}
+
+#[test]
+fn an_endpoint_as_drivers_read_it_reaches_the_driver() {
+    let dir = Dir::new();
+    let driver = Driver::start(&dir.socket(), &[]);
+    // The slash that is missing: unix://tmp/... where the driver has /tmp/...
+    let endpoint = format!("unix://{}", dir.socket().trim_start_matches('/'));
+    let sidecar = Sidecar::run(
+        sidecar::command()
+            .env("CSI_ENDPOINT", &endpoint)
+            .arg("--http-endpoint=127.0.0.1:0"),
+    );
+    assert_eq!(sidecar.healthz().both(), (200, "ok"));
+    assert_eq!(sidecar.process.err.count("not understood"), 0);
+    // In a flag it is refused as ever.
+    let output = sidecar::command()
+        .arg(format!("--csi-address={endpoint}"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    eventually("the driver has been asked", || {
+        driver.process.out.count("probe end") >= 1
+    });
+}
+
+#[test]
+fn a_warning_has_the_form_of_the_log() {
+    let dir = Dir::new();
+    let sidecar = Sidecar::run(
+        sidecar::command()
+            .env("LIVENESS_PROBE_TIMEOUT", "x\"\n\u{1b}")
+            .arg("--logging-format=json")
+            .arg("--http-endpoint=127.0.0.1:0")
+            .arg(format!("--csi-address={}", dir.socket())),
+    );
+    let line = sidecar.process.err.wait_for(0, "not understood");
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let reason = line["reason"].as_str().unwrap();
+    assert!(reason.contains("LIVENESS_PROBE_TIMEOUT"), "{reason}");
 }

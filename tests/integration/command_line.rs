@@ -3,9 +3,11 @@
 
 use std::net::TcpListener;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
+use super::support::process::Process;
 use super::support::sidecar;
-use super::support::{Dir, Sidecar, in_namespaces};
+use super::support::{Dir, PATIENCE, Sidecar, eventually, in_namespaces, skipped};
 
 fn run(flags: &[&str]) -> Output {
     sidecar::command().args(flags).output().unwrap()
@@ -62,6 +64,13 @@ fn bad_flags_end_with_2_and_a_hint() {
             "unix:///csi/csi.sock",
         ),
         (&["serve"], "unexpected argument"),
+        (&["", "--v=5"], "unexpected argument \\\"\\\""),
+        (
+            &["--http-endpoint=$(POD_IP):9808"],
+            "Kubernetes leaves $(POD_IP) alone when POD_IP is not defined",
+        ),
+        (&["--http-endpoint=fd00::7:9808"], "write [fd00::7]:9808; "),
+        (&["--http-endpoint=[]:9808"], "nothing in the brackets"),
     ] {
         let output = run(flags);
         let text = stderr(&output);
@@ -127,6 +136,92 @@ fn an_address_that_is_not_here_ends_with_1() {
         assert_eq!(output.status.code(), Some(1), "{text}");
         assert!(text.contains(words) && text.contains(endpoint), "{text}");
     }
+}
+
+/// In a network of its own, on an interface that begins the detection of duplicates: for
+/// as long the kernel refuses the address to bind(2).
+#[test]
+fn an_address_that_comes_later_is_waited_for() {
+    let Some(mut command) = in_namespaces(&["--net"]) else {
+        return;
+    };
+    // A pair, because IPv6 asks for duplicates on a link that others may be on.
+    let script = "ip link set lo up && ip link add v0 type veth peer name v1 && \
+                  echo 3 >/proc/sys/net/ipv6/conf/v0/dad_transmits && \
+                  ip link set v1 up && ip link set v0 up && ip addr add fd00::1/64 dev v0 || \
+                  exit 77; exec \"$0\" --http-endpoint=[fd00::1]:0";
+    let mut process = Process::start(command.args(["sh", "-c", script, sidecar::binary()]));
+    eventually("a log line or the end", || {
+        process.err.count("Listening") > 0 || !process.is_running()
+    });
+    if !process.is_running() && process.wait().code() == Some(77) {
+        skipped("no pair of interfaces to be had, or no IPv6");
+        return;
+    }
+    let log = process.err.all();
+    let waiting: Vec<&String> = log
+        .iter()
+        .filter(|line| line.contains("Waiting for an address"))
+        .collect();
+    let [line] = waiting.as_slice() else {
+        panic!("not one line about the waiting: {log:#?}");
+    };
+    assert!(
+        line.starts_with('W') && line.contains("[fd00::1]:0"),
+        "{line}"
+    );
+}
+
+#[test]
+fn an_address_that_never_comes_is_waited_for_once() {
+    let began = Instant::now();
+    let output = run(&["--http-endpoint=192.0.2.1:9808"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let took = began.elapsed();
+    assert!(took >= Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(5) + PATIENCE, "{took:?}");
+    let text = stderr(&output);
+    assert_eq!(text.matches("Waiting for an address").count(), 1, "{text}");
+    assert!(text.contains("no interface of this host"), "{text}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_not_waited_for() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    // Of localhost's two addresses the other one is free, and not what kubelet asks.
+    for host in ["127.0.0.1", "localhost"] {
+        let began = Instant::now();
+        let mut process =
+            Process::start(sidecar::command().arg(format!("--http-endpoint={host}:{port}")));
+        let line = process.err.wait_for(0, "address in use");
+        assert_eq!(process.wait().code(), Some(1), "{line}");
+        assert_eq!(process.err.count("Waiting"), 0);
+        assert!(began.elapsed() < Duration::from_secs(4), "{line}");
+    }
+}
+
+#[test]
+fn empty_arguments_at_the_end_are_a_warning() {
+    let dir = Dir::new();
+    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=100ms", "", ""]);
+    let line = sidecar.process.err.wait_for(0, "Empty arguments");
+    assert!(
+        line.starts_with('W') && line.contains("(2 of them)"),
+        "{line}"
+    );
+    assert_eq!(sidecar.healthz().status, 500);
+
+    let csi_address = format!("--csi-address={}", dir.socket());
+    let output = run(&["--once", "--probe-timeout=100ms", &csi_address, ""]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains("Empty arguments"), "{output:?}");
+
+    let to = dir.path().join("livenessprobe");
+    let output = run(&[&format!("--install={}", to.display()), ""]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(stderr(&output).contains("Empty arguments"), "{output:?}");
+    assert!(to.exists());
 }
 
 #[test]

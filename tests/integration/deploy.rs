@@ -1,11 +1,12 @@
 //! The command lines of deploy/, run as they are written there, with sockets and
 //! ports of a test's own.
 
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
 use super::support::process::Process;
-use super::support::{Dir, Driver, eventually, http, sidecar};
+use super::support::{Dir, Driver, Sidecar, eventually, http, sidecar};
 
 fn read(path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
@@ -65,6 +66,69 @@ fn the_exec_probe_installs_and_asks_as_written() {
     );
 }
 
+/// What kubelet does before it starts the driver: the port is open, and `/healthz` is not
+/// what the startupProbe may ask.
+#[test]
+fn the_native_sidecar_has_started_before_there_is_a_driver() {
+    let text = read("kubernetes/native-sidecar.yaml");
+    let (sidecar, driver) = text.split_once("\n  containers:\n").unwrap();
+    for line in [
+        "  initContainers:",
+        "      restartPolicy: Always",
+        "      startupProbe:\n        tcpSocket:\n          port: 9808",
+    ] {
+        assert!(sidecar.contains(line), "{line}");
+    }
+    assert!(!sidecar.contains("httpGet") && driver.contains("httpGet"));
+
+    let dir = Dir::new();
+    let places = [
+        ("/csi/csi.sock", dir.socket()),
+        (":9808", "127.0.0.1:0".to_owned()),
+    ];
+    let sidecar = Sidecar::run(&mut command(&words(sidecar, IMAGE, "args"), &places));
+    drop(TcpStream::connect(sidecar.address).unwrap());
+    assert_eq!(sidecar.healthz().status, 500);
+    let _driver = Driver::start(&dir.socket(), &[]);
+    assert_eq!(sidecar.healthz().both(), (200, "ok"));
+}
+
+/// `deploy/check.py` reads them as Kubernetes does; this is for those who have no Python.
+#[test]
+fn no_manifest_of_ours_is_scheduled_where_there_is_no_image() {
+    let packaging = std::fs::read_to_string("packaging/architectures.sh").unwrap();
+    let (_, names) = packaging.split_once("ARCHITECTURES='").unwrap();
+    let (names, _) = names.split_once('\'').unwrap();
+    let labels = names.replace("armv7", "arm").replace(' ', ", ");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes");
+    let files = std::fs::read_dir(directory).unwrap();
+    let mut texts: Vec<String> = files
+        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
+    assert_eq!(texts.len(), 6);
+    // And the example for those who have other nodes.
+    texts.push(read("README.md"));
+    for text in texts {
+        let (_, rule) = text.split_once("kubernetes.io/arch\n").unwrap();
+        let mut lines = rule.lines().map(str::trim);
+        assert_eq!(lines.next(), Some("operator: In"), "{text}");
+        assert_eq!(
+            lines.next(),
+            Some(format!("values: [{labels}]").as_str()),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn the_cure_for_selinux_is_no_privilege() {
+    let text = read("kustomize/selinux/selinux.yaml");
+    assert!(text.contains("            seLinuxOptions:\n              type: spc_t\n"));
+    assert!(!text.contains("privileged: true"));
+    let index = read("README.md");
+    assert!(index.contains("  seLinuxOptions:\n    type: spc_t\n"));
+}
+
 #[test]
 fn the_periodic_sidecar_probes_as_written() {
     let text = read("kubernetes/periodic.yaml");
@@ -92,10 +156,12 @@ fn the_compose_file_s_variables_are_understood() {
             (name, value.replace("/csi/csi.sock", &dir.socket()))
         })
         .collect();
-    assert_eq!(variables.len(), 4);
-    let sidecar = Process::start(sidecar::command().envs(variables.clone()));
+    assert_eq!(variables.len(), 3);
+    let mut command = command(&words(&text, IMAGE, "command"), &[]);
+    let sidecar = Process::start(command.envs(variables.clone()));
     driver.process.out.wait_for(0, "probe end");
     sidecar.err.wait_for(0, "Driver is healthy");
+    assert_eq!(sidecar.err.count("Environment variable"), 0);
 
     // And the healthcheck beside them.
     assert!(text.contains("test: [CMD, /livenessprobe, --once]"));

@@ -54,6 +54,71 @@ fn member(archive: &Path, name: &str) -> Vec<u8> {
     output.stdout
 }
 
+/// What leads to the program, for those who look for it elsewhere.
+const LINKS: [&str; 3] = [
+    "bin/livenessprobe",
+    "usr/bin/livenessprobe",
+    "usr/local/bin/livenessprobe",
+];
+
+/// Where a symbolic link in a tar archive leads to.
+fn link_in(archive: &Path, name: &str) -> String {
+    let listed = succeed(
+        Command::new("tar")
+            .args(["--list", "--verbose", "--file"])
+            .arg(archive)
+            .arg(name),
+    );
+    let (_, target) = listed
+        .split_once(&format!("{name} -> "))
+        .unwrap_or_else(|| panic!("no link: {listed}"));
+    target.to_owned()
+}
+
+#[test]
+#[ignore = "about the image; run: make try-image"]
+fn it_runs_by_each_name_that_others_have_for_it() {
+    let podman = Podman::with(&archive());
+    let paths = LINKS.map(|link| format!("/{link}"));
+    let names = ["livenessprobe", "/livenessprobe"]
+        .into_iter()
+        .chain(paths.iter().map(String::as_str));
+    for name in names {
+        let said = succeed(podman.command().args([
+            "run",
+            "--rm",
+            "--network=host",
+            "--read-only",
+            "--cap-drop=all",
+            "--ulimit=nofile=1024:1024",
+            "--ulimit=nproc=1024:1024",
+            &format!("--entrypoint={name}"),
+            podman.image(),
+            "--version",
+        ]));
+        let version = concat!("livenessprobe ", env!("CARGO_PKG_VERSION"), " (");
+        assert!(said.starts_with(version), "{name}: {said}");
+    }
+}
+
+/// Both ways to build the image take the links from the one place that is held here;
+/// `packaging/check_image.py` refuses an image without them.
+#[test]
+fn the_containerfile_has_the_links_whichever_way_it_builds() {
+    let target = std::fs::read_link("packaging/link/livenessprobe").unwrap();
+    assert_eq!(target, Path::new("/livenessprobe"));
+    let text = std::fs::read_to_string("Containerfile").unwrap();
+    let (_, behind) = text
+        .split_once("FROM ${BINARY:-compiled} AS binary\n")
+        .unwrap();
+    let (stage, _) = behind.split_once("\nFROM ").unwrap();
+    for link in LINKS {
+        let directory = link.trim_end_matches("livenessprobe");
+        let line = format!("COPY packaging/link/ /out/{directory}\n");
+        assert!(stage.contains(&line), "{line}");
+    }
+}
+
 #[test]
 #[ignore = "about the image; run: make try-image"]
 fn it_is_one_index_with_each_architecture() {
@@ -153,6 +218,9 @@ fn each_architecture_has_its_binary_its_licences_and_its_labels() {
             "not {}",
             shipped.display()
         );
+        for link in LINKS {
+            assert_eq!(link_in(&layer, link), "/livenessprobe", "{link}");
+        }
         for (name, words) in [
             ("LICENSE", "Apache License"),
             ("NOTICE", "csi-livenessprobe"),

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::support::process::Process;
-use super::support::{Dir, Driver, LATENESS, Sidecar, eventually, h2, sidecar};
+use super::support::{Dir, Driver, LATENESS, Sidecar, eventually, h2, http, sidecar};
 
 /// A sidecar that serves nothing.
 fn start(dir: &Dir, flags: &[&str]) -> Process {
@@ -206,7 +206,7 @@ fn http_asks_anew_when_the_last_outcome_is_old() {
 }
 
 #[test]
-fn variables_turn_it_on_and_flags_are_stronger() {
+fn variables_give_values_and_flags_are_stronger() {
     let dir = Dir::new();
     let began = Instant::now();
     let mut sidecar = start_with(&dir, &["--retries=2", "--timeout=100ms"], |command| {
@@ -221,19 +221,33 @@ fn variables_turn_it_on_and_flags_are_stronger() {
         .err
         .wait_for(0, "the last of 2 failed probes in a row");
     assert!(began.elapsed() < Duration::from_millis(300) + LATENESS + LATENESS);
+    // Those whose flag is given are not looked at.
+    assert_eq!(sidecar.err.count("Environment variable"), 0);
+}
 
-    for (name, value) in [
-        ("CSI_ENDPOINT", "nonsense"),
-        ("LIVENESS_PROBE_INTERVAL", "often"),
-        ("LIVENESS_PROBE_TIMEOUT", "3"),
-        ("LIVENESS_PROBE_PATH", "Probe"),
-        ("LIVENESS_PROBE_RETRIES", "0"),
-    ] {
-        let output = sidecar::command().env(name, value).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{text}");
-        assert!(text.contains(name) && text.contains(value), "{text}");
+#[test]
+fn variables_alone_do_not_turn_it_on() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let mut command = sidecar::command();
+    command
+        .arg(format!("--csi-address={}", dir.socket()))
+        .arg("--health-port=0")
+        .env("LIVENESS_PROBE_INTERVAL", "10ms")
+        .env("LIVENESS_PROBE_RETRIES", "1");
+    let sidecar = Sidecar::run(&mut command);
+    for name in ["LIVENESS_PROBE_INTERVAL=10ms", "LIVENESS_PROBE_RETRIES=1"] {
+        let line = sidecar.process.err.wait_for(0, name);
+        assert!(
+            line.starts_with('W') && line.contains("--interval"),
+            "{line}"
+        );
     }
+    let port = sidecar.address.port();
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    assert_eq!(http::get(address, "/healthz").both(), (200, "ok"));
+    // The thread that probes at a pace is not there.
+    assert_eq!(sidecar.threads_named("monitor"), [0; 0]);
 }
 
 #[test]

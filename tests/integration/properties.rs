@@ -105,6 +105,9 @@ fn a_command_line_is_followed_or_refused_in_words() {
             "\0--",
             "\0\u{1}CSI_ENDPOINT=",
             "\0\u{1}LIVENESS_PROBE_INTERVAL=",
+            "\0\u{1}LIVENESS_PROBE_RETRIES=",
+            "\0\u{1}LIVENESS_PROBE_TIMEOUT=",
+            "\0\u{1}LIVENESS_PROBE_PATH=",
         ],
         "\0--?[a-z_-]{0,12}=?",
     );

@@ -214,6 +214,46 @@ fn the_metrics_are_those_of_the_table() {
     assert_eq!(told, written);
 }
 
+/// kubectl's port-forward binds `[::1]` where `127.0.0.1` is taken, so that its port must
+/// not be one that a pod of the host's network may have.
+#[test]
+fn asking_by_hand_takes_a_port_of_one_s_own() {
+    let text = section("Why did it say 500?");
+    let block = blocks(text, "sh")[0];
+    let (_, ports) = block.split_once("port-forward POD ").unwrap();
+    let (local, rest) = ports.split_once(':').unwrap();
+    assert!(local != "9808" && rest.starts_with("9808 &"), "{block}");
+    let url = format!("http://127.0.0.1:{local}/healthz?verbose");
+    assert!(block.contains(&url), "{block}");
+    assert!(text.contains("`[::1]`") && text.contains("host's network"));
+}
+
+/// And what an exec probe's event has is what `--once` prints: once.rs.
+#[test]
+fn the_ways_to_probe_say_what_an_event_shows() {
+    let text = section("Which way should I probe?").replace('\n', " ");
+    for words in [
+        "`HTTP probe failed with statuscode: 500` and no more",
+        "`kubectl describe pod` shows the cause",
+        "the one reason to prefer `--once`",
+    ] {
+        assert!(text.contains(words), "{words}");
+    }
+}
+
+#[test]
+fn the_processors_are_those_that_are_built_for() {
+    let packaging = std::fs::read_to_string("packaging/architectures.sh").unwrap();
+    let (_, names) = packaging.split_once("ARCHITECTURES='").unwrap();
+    let names: Vec<&str> = names.split('\'').next().unwrap().split(' ').collect();
+    let row = section("Where it differs from upstream")
+        .lines()
+        .find(|line| line.contains("ppc64le and s390x"))
+        .unwrap();
+    let here = row.split('|').nth(2).unwrap().replace(" and ", ", ");
+    assert_eq!(here.trim().split(", ").collect::<Vec<_>>(), names);
+}
+
 /// `args: ["--a", "--b"]` of a manifest.
 fn args(line: &str) -> Option<Vec<String>> {
     let (_, list) = line.split_once("args: [")?;
@@ -309,6 +349,9 @@ fn each_link_into_the_repository_leads_somewhere() {
     for target in links(README) {
         if let Some(anchor) = target.strip_prefix('#') {
             assert!(has_anchor(README, anchor), "#{anchor}");
+        } else if let Some((file, anchor)) = target.split_once('#') {
+            let there = std::fs::read_to_string(root.join(file)).unwrap();
+            assert!(has_anchor(&there, anchor), "{target}");
         } else {
             assert!(root.join(target).exists(), "{target}");
         }

@@ -29,16 +29,17 @@ pub fn check(bytes: &[u8]) {
         .into_iter()
         .map(|word| OsString::from_vec(word.to_vec()))
         .collect();
-    let variable = |name: &str| {
-        variables.iter().find_map(|variable| {
-            let value = variable[1..].strip_prefix(name.as_bytes())?;
-            let value = value.strip_prefix(b"=")?;
-            Some(OsString::from_vec(value.to_vec()))
+    let environment: Vec<(OsString, OsString)> = variables
+        .iter()
+        .filter_map(|variable| {
+            let equals = variable.iter().position(|byte| *byte == b'=')?;
+            let name = OsString::from_vec(variable[1..equals].to_vec());
+            Some((name, OsString::from_vec(variable[equals + 1..].to_vec())))
         })
-    };
+        .collect();
 
-    let outcome = parse(words.clone(), &variable);
-    assert_eq!(outcome, parse(words.clone(), &variable));
+    let outcome = parse(words.clone(), &environment);
+    assert_eq!(outcome, parse(words.clone(), &environment));
     match &outcome {
         Ok(Command::Serve(options)) => {
             hold(options);
@@ -48,20 +49,42 @@ pub fn check(bytes: &[u8]) {
             hold(options);
             assert!(options.extra.is_empty() && options.periodic.is_none());
         }
-        Ok(Command::Install(to)) => assert!(!to.as_os_str().is_empty()),
+        Ok(Command::Install { to, .. }) => assert!(!to.as_os_str().is_empty()),
         Ok(Command::Help | Command::Version) => {}
         Err(error) => tells(error),
+    }
+
+    // A variable never ends a process that would run without it, and never takes HTTP away.
+    match (&outcome, parse(words.clone(), &[])) {
+        (Ok(Command::Serve(options)), Ok(Command::Serve(without))) => {
+            assert_eq!(options.health, without.health);
+            assert_eq!(options.periodic.is_some(), without.periodic.is_some());
+        }
+        (Ok(Command::Once(_)), Ok(Command::Once(_))) => {}
+        // With --service a variable has to name the method.
+        (Ok(Command::Serve(_) | Command::Once(_)), Err(error)) => {
+            assert!(error.message.contains("--service"), "{error:?}");
+        }
+        (outcome, without) => assert_eq!(*outcome, without),
     }
 
     // Whoever asks for help gets it, whatever stands behind.
     let mut with_help = words.clone();
     with_help.insert(0, "--help".into());
-    assert_eq!(parse(with_help, &variable), Ok(Command::Help));
+    assert_eq!(parse(with_help, &environment), Ok(Command::Help));
     // The last of two wins, as in Go.
-    if matches!(outcome, Ok(Command::Serve(_))) && !words.iter().any(|word| word == "--") {
+    let can_go_on = match &outcome {
+        // Empty words are passed over at the end alone.
+        Ok(Command::Serve(options)) => !options
+            .warnings
+            .iter()
+            .any(|warning| warning.what.starts_with("Empty arguments")),
+        _ => false,
+    };
+    if can_go_on && !words.iter().any(|word| word == "--") {
         let mut louder = words;
         louder.push("-v=7".into());
-        match parse(louder, &variable) {
+        match parse(louder, &environment) {
             Ok(Command::Serve(options)) => assert_eq!(options.verbosity, 7),
             other => panic!("{other:?}"),
         }
@@ -104,12 +127,12 @@ fn hold(options: &Options) {
     }
 }
 
-/// A refusal names the flag or variable, and is no more than a person reads.
+/// A refusal names the flag, and is no more than a person reads.
 fn tells(error: &FlagError) {
     assert!(
         matches!(error.exit, Exit::BadFlags | Exit::CannotRun),
         "{error:?}"
     );
     let names_one = VARIABLES.iter().any(|name| error.message.contains(name));
-    assert!(names_one || error.message.contains("--"), "{error:?}");
+    assert!(!names_one && error.message.contains("--"), "{error:?}");
 }
