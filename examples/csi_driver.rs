@@ -3,8 +3,8 @@
 //! killed and replaced.
 //!
 //! Each event is a line on stdout: `listening`, `GetPluginInfo`, and for each
-//! Probe `probe begin` and `probe end`. SIGTERM stops it once the calls that are
-//! under way have ended.
+//! Probe `probe begin` and `probe end`. SIGTERM or SIGINT stops it once the calls that
+//! are under way have ended.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -19,14 +19,13 @@ use csi_livenessprobe::identity::{
     GET_PLUGIN_INFO, GetPluginInfoRequest, GetPluginInfoResponse, PROBE, ProbeRequest,
     ProbeResponse,
 };
+use csi_livenessprobe::signal::Stop;
 use futures_executor::block_on;
 use grpcio::{
     Environment, RpcContext, RpcStatus, ServerBuilder, ServerCredentials, ServiceBuilder, UnarySink,
 };
 use protobuf::well_known_types::wrappers::BoolValue;
 use protobuf::{EnumOrUnknown, MessageField};
-use signal_hook::consts::SIGTERM;
-use signal_hook::iterator::Signals;
 
 const HELP: &str = "\
 csi_driver serves csi.v1.Identity, for trying and testing livenessprobe
@@ -176,9 +175,9 @@ fn serve(address: &CsiAddress, behaviour: Behaviour) -> Result<(), String> {
         .add_listening_port(&target, ServerCredentials::insecure())
         .map_err(|error| format!("cannot listen on {target}: {error}"))?;
     server.start();
-    let mut stop = Signals::new([SIGTERM]).map_err(|error| error.to_string())?;
+    let mut stop = Stop::install().map_err(|error| error.to_string())?;
     event("listening");
-    stop.forever().next();
+    stop.wait();
     // New calls are turned away; what is under way is answered first.
     block_on(server.shutdown()).map_err(|error| error.to_string())
 }

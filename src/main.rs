@@ -40,13 +40,15 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: &Options, started: SystemTime) -> Exit {
+    // First of all: what comes before it is lost, see `signal`.
+    let stop = Stop::install();
     logging::init(options.format, options.verbosity);
     log::info!(version = flags::version().trim_end(); "Starting");
     if !options.without_effect.is_empty() {
         let names = options.without_effect.join(" ");
         log::warn!(flags = names; "Flags accepted without effect");
     }
-    let mut stop = match Stop::install() {
+    let mut stop = match stop {
         Ok(stop) => stop,
         Err(error) => {
             return fail(Exit::CannotRun, "Cannot handle signals", &error.to_string());
