@@ -4,7 +4,7 @@
 //! owner of the package socket2.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -193,6 +193,35 @@ fn try_private_listener(count: usize, attempt: u32) -> io::Result<(UnixListener,
     Ok((OwnedFd::from(listener).into(), streams))
 }
 
+/// Two ends of a TCP connection on the loopback address, where there may be no pair of Unix
+/// sockets. Its listener is gone before it is used.
+///
+/// # Errors
+///
+/// That of bind(2), listen(2), connect(2) or accept(2).
+pub fn tcp_pair() -> io::Result<(TcpStream, TcpStream)> {
+    pair_over(&TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?)
+}
+
+fn pair_over(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
+    /// Where nothing is lost there is nothing to wait for.
+    const AT_ONCE: Duration = Duration::from_secs(1);
+    let near = TcpStream::connect_timeout(&listener.local_addr()?, AT_ONCE)?;
+    let own = near.local_addr()?;
+    loop {
+        let (far, peer) = listener.accept()?;
+        // Else it is a stranger who was quicker.
+        if peer == own {
+            for end in [&near, &far] {
+                // What is written in two parts would wait for an acknowledgement, where
+                // this is refused.
+                let _ = end.set_nodelay(true);
+            }
+            return Ok((near, far));
+        }
+    }
+}
+
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     // Else a restart would find the port taken by connections in TIME_WAIT.
@@ -211,6 +240,16 @@ mod tests {
     use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
     use super::*;
+
+    #[test]
+    fn a_stranger_who_is_quicker_is_not_taken_for_the_other_end() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let stranger = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (near, far) = pair_over(&listener).unwrap();
+        assert_eq!(near.local_addr().unwrap(), far.peer_addr().unwrap());
+        assert_eq!(near.peer_addr().unwrap(), far.local_addr().unwrap());
+        assert_ne!(stranger.local_addr().unwrap(), far.peer_addr().unwrap());
+    }
 
     #[test]
     fn a_driver_passes_no_descriptors() {
