@@ -45,7 +45,13 @@ fn connect_unix(address: &SockAddr, until: Instant) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // Where the kernel cannot, it goes on without.
     let _ = refuse_descriptors(&socket);
-    socket.set_write_timeout(Some(left(until)?.min(UNIX_WAIT)))?;
+    if socket
+        .set_write_timeout(Some(left(until)?.min(UNIX_WAIT)))
+        .is_err()
+    {
+        // A profile that refuses setsockopt(2): without a bound it must not wait at all.
+        socket.set_nonblocking(true)?;
+    }
     // It stays: gRPC, whose socket this is going to be, does not block.
     socket.connect(address)?;
     Ok(socket.into())
@@ -87,7 +93,8 @@ fn connect_tcp(host: &str, port: u16, until: Instant) -> io::Result<OwnedFd> {
     for address in addresses {
         match TcpStream::connect_timeout(&address, left(until)?) {
             Ok(stream) => {
-                stream.set_nodelay(true)?;
+                // Where it is refused, the call takes a little longer.
+                let _ = stream.set_nodelay(true);
                 return Ok(stream.into());
             }
             Err(error) => last = Some(error),
@@ -224,10 +231,18 @@ fn pair_over(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // Else a restart would find the port taken by connections in TIME_WAIT.
-    socket.set_reuse_address(true)?;
+    // Else a restart would find the port taken by connections in TIME_WAIT; where it is
+    // refused, it may.
+    let _ = socket.set_reuse_address(true);
     if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
+        let only_v6 = !address.ip().is_unspecified();
+        // Where it is refused and is not so already, IPv4 would be deaf.
+        socket
+            .set_only_v6(only_v6)
+            .or_else(|error| match socket.only_v6() {
+                Ok(true) if !only_v6 => Err(error),
+                _ => Ok(()),
+            })?;
     }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
