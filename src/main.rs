@@ -3,6 +3,7 @@
 mod c_core;
 #[cfg(target_env = "musl")]
 mod heap;
+mod streams;
 
 use std::io::Write as _;
 use std::path::Path;
