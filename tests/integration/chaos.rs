@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::support::cgroup::{Cgroup, Limit};
 use super::support::siege::{crowd, hold};
 use super::support::sys::send_signal;
-use super::support::{Dir, Driver, Sidecar, eventually, http, in_namespaces, sidecar, skipped};
+use super::support::{Dir, Driver, Sidecar, eventually, faketime, http, in_namespaces, sidecar};
 
 /// The claim of this suite.
 fn is_unharmed(sidecar: &mut Sidecar, what: &str) {
@@ -202,18 +202,9 @@ impl WallClock {
     /// `None` where the library is not installed.
     fn new(dir: &Dir) -> Option<WallClock> {
         assert!(!sidecar::is_shipped(), "a static binary loads no library");
-        let library = fs::read_dir("/usr/lib")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path().join("faketime/libfaketime.so.1"))
-            .find(|path| path.exists());
-        if library.is_none() {
-            skipped("there is no libfaketime; run: packaging/tools.sh chaos");
-        }
         let clock = WallClock {
             setting: dir.path().join("wall-clock"),
-            library: library?,
+            library: faketime()?,
         };
         clock.set(0);
         Some(clock)

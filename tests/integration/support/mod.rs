@@ -102,3 +102,18 @@ pub fn skipped(why: &str) {
     assert!(std::env::var_os("CI").is_none(), "in CI, {why}");
     eprintln!("skipped: {why}");
 }
+
+/// libfaketime, which deceives a process about its wall clock. `None` where it is not
+/// installed.
+pub fn faketime() -> Option<PathBuf> {
+    let library = std::fs::read_dir("/usr/lib")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("faketime/libfaketime.so.1"))
+        .find(|path| path.exists());
+    if library.is_none() {
+        skipped("there is no libfaketime; run: packaging/tools.sh chaos");
+    }
+    library
+}
