@@ -11,6 +11,7 @@ pub mod clock;
 pub mod driver;
 pub mod driver_name;
 pub mod duration;
+pub mod environment;
 pub mod exit;
 pub mod flags;
 pub mod grpc_health;

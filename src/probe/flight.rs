@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::call::no_answer;
 use super::{
-    CallError, Code, ConnectError, Outcome, Phase, ProbeError, Readiness, Reason, Report, Window,
+    CallError, ConnectError, Outcome, Phase, ProbeError, Readiness, Reason, Report, Window,
 };
 use crate::address::CsiAddress;
 use crate::panics;
@@ -335,15 +335,12 @@ impl Shared {
             // is not answered from it.
             let ended_at = Instant::now();
             let report = probed.unwrap_or_else(|panic| Report {
-                outcome: Err(ProbeError::Call(CallError::new(
-                    Code::INTERNAL,
-                    &format!("the probe panicked: {panic}"),
-                ))),
+                outcome: Err(ProbeError::Call(CallError::of_a_bug(&panic))),
                 rpc: None,
                 took: Duration::ZERO,
             });
             if let Err(panic) = panics::caught(|| ended(&report)) {
-                log::error!(err = panic.as_str(); "Cannot record a probe, this is a bug");
+                log::error!(err = panic.to_string(); "Cannot record a probe, this is a bug");
             }
             self.land(window, report, ended_at);
         }

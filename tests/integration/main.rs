@@ -15,6 +15,7 @@ mod bad_values;
 mod chaos;
 mod command_line;
 mod deploy;
+mod environment_variables;
 mod faults;
 mod faulty_driver;
 mod footprint;

@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use super::*;
+use crate::probe::Code;
 
 const PATIENT: Duration = Duration::from_secs(20);
 const WINDOW: Duration = Duration::from_secs(10);
