@@ -192,7 +192,7 @@ mod tests {
             }
         }));
         let line = line!() + 1;
-        let panic = caught(|| Option::<u8>::None.unwrap()).unwrap_err();
+        let panic = caught(|| panic!("boom")).unwrap_err();
         let text = panic.to_string();
         let place = format!("at src/panics.rs:{line}:");
         assert!(text.contains(&place), "{text}");

@@ -62,8 +62,8 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
             if name != "test" && name != "tests" {
                 sources(&path, found);
             }
-        } else if (name.ends_with(".cc") || name.ends_with(".c") || name.ends_with(".h"))
-            && !name.contains("_test.")
+        } else if let Some((stem, "cc" | "c" | "h")) = name.rsplit_once('.')
+            && !stem.ends_with("_test")
         {
             found.push(path);
         }

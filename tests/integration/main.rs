@@ -29,6 +29,7 @@ mod memcheck;
 mod messages;
 mod metrics;
 mod monitoring;
+mod no_entropy;
 mod once;
 mod packaging;
 mod periodic;

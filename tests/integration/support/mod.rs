@@ -8,6 +8,7 @@ pub mod http;
 pub mod misconduct;
 pub mod podman;
 pub mod process;
+pub mod seccomp;
 pub mod sidecar;
 pub mod siege;
 pub mod sys;
