@@ -22,6 +22,12 @@ use crate::panics::{self, Panic};
 /// default would let a driver make us hold 4 MiB.
 const MESSAGE_MAX: i32 = 16 * 1024;
 
+/// The most metadata that is received before a reply, and the most behind it, in bytes as HTTP/2
+/// counts them: name, value and 32 for each entry (RFC 9113, section 10.5.1). Interceptors
+/// for tracing and authentication send some, and 64 KiB of a driver's own are to pass; the
+/// last one is for gRPC's.
+const METADATA_MAX: i32 = 65 * 1024;
+
 /// Has C-core log through the `log` package, what is errors at the least, and all
 /// of it where `everything` is wanted: three lines and more for each probe.
 pub fn log_through_us(everything: bool) {
@@ -116,6 +122,11 @@ impl Caller {
         let builder = ChannelBuilder::new(Arc::clone(&self.environment))
             .default_authority(address.authority())
             .max_receive_message_len(MESSAGE_MAX)
+            // Between the first limit, which is 8 KiB by default, and the second one, which is
+            // 16, C-core refuses by chance (its random_early_detection.cc): the same driver
+            // would be healthy today and ill tomorrow. With both the same there is no between.
+            .raw_cfg_int(c"grpc.max_metadata_size".to_owned(), METADATA_MAX)
+            .raw_cfg_int(c"grpc.absolute_max_metadata_size".to_owned(), METADATA_MAX)
             // An inflated message is looked at only when all of it is there: 16 KiB
             // become 16 MB. Nothing but identity is offered, and nothing is inflated.
             .raw_cfg_int(c"grpc.per_message_decompression".to_owned(), 0)

@@ -27,6 +27,7 @@ mod interop;
 mod logs;
 mod memcheck;
 mod messages;
+mod metadata;
 mod metrics;
 mod monitoring;
 mod no_entropy;
