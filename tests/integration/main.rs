@@ -16,6 +16,7 @@ mod chaos;
 mod command_line;
 mod deploy;
 mod environment_variables;
+mod farewell;
 mod faults;
 mod faulty_driver;
 mod footprint;
