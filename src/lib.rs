@@ -19,6 +19,7 @@ pub mod health;
 mod health_file;
 pub mod identity;
 pub mod install;
+pub mod localhost;
 pub mod logging;
 mod messages;
 pub mod metrics;

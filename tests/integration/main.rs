@@ -21,6 +21,7 @@ mod faults;
 mod faulty_driver;
 mod footprint;
 mod guard;
+mod host_names;
 mod hostile;
 mod http;
 mod image;
