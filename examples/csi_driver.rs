@@ -40,6 +40,7 @@ csi_driver serves csi.v1.Identity, for trying and testing livenessprobe
   --error=CODE       Probe fails with this gRPC status code, a number
   --message=TEXT     the text of that failure
   --info-error=CODE  GetPluginInfo fails with this code
+  --info-hang        GetPluginInfo never answers
   --padding=BYTES    Probe's reply carries so many bytes of an unknown field
   --health=STATUS    serves grpc.health.v1.Health, too, and says this number: 1 is
                      SERVING, 2 is NOT_SERVING
@@ -53,6 +54,7 @@ struct Behaviour {
     ready: Option<bool>,
     error: Option<i32>,
     info_error: Option<i32>,
+    info_hang: bool,
     message: String,
     padding: usize,
     health: Option<i32>,
@@ -100,6 +102,7 @@ fn run() -> Result<(), String> {
         ready: (!absent).then_some(!not_ready),
         error: arguments.opt_value_from_str("--error").map_err(text)?,
         info_error: arguments.opt_value_from_str("--info-error").map_err(text)?,
+        info_hang: arguments.contains("--info-hang"),
         message: arguments
             .opt_value_from_str("--message")
             .map_err(text)?
@@ -183,6 +186,11 @@ fn serve(address: &CsiAddress, behaviour: Behaviour) -> Result<(), String> {
 }
 
 fn get_plugin_info(behaviour: &Behaviour, sink: UnarySink<GetPluginInfoResponse>) {
+    if behaviour.info_hang {
+        // Dropping it would end the call.
+        std::mem::forget(sink);
+        return;
+    }
     let _ = if let Some(code) = behaviour.info_error {
         block_on(sink.fail(RpcStatus::new(code)))
     } else {

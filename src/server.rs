@@ -136,7 +136,8 @@ impl Crew {
             .name("request".to_owned())
             .stack_size(STACK)
             .spawn(move || {
-                if let Err(reason) = panics::caught(|| work(&member)).flatten() {
+                let worked = panics::caught(|| work(&member));
+                if let Err(reason) = worked.map_err(String::from).flatten() {
                     (member.beyond_repair)(&reason);
                 }
             })
@@ -160,7 +161,7 @@ fn work(crew: &Arc<Crew>) -> Result<(), String> {
                 }
                 let answered = panics::caught(|| answer(request, crew.origin, &*crew.respond));
                 if let Err(panic) = answered {
-                    log::error!(err = panic; "Cannot answer a request, this is a bug");
+                    log::error!(err = panic.to_string(); "Cannot answer a request, this is a bug");
                 }
                 let joined =
                     crew.waiting
@@ -192,7 +193,7 @@ fn answer(request: Request, origin: Instant, respond: &Respond) {
 
 fn response(route: Route, arrived: Instant, respond: &Respond) -> Response<Cursor<Vec<u8>>> {
     let reply = panics::caught(|| respond(route, arrived)).unwrap_or_else(|panic| {
-        log::error!(err = panic; "Cannot answer a request, this is a bug");
+        log::error!(err = panic.to_string(); "Cannot answer a request, this is a bug");
         Reply::plain(
             500,
             "this sidecar has a bug; its log tells which".to_owned(),

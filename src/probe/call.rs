@@ -15,12 +15,18 @@ use super::outcome::{CallError, Code};
 use super::ration::{RATION, Ration};
 use crate::address::CsiAddress;
 use crate::duration;
-use crate::panics;
+use crate::panics::{self, Panic};
 
 /// The longest message that is received, in bytes. A Probe's reply has four,
 /// GetPluginInfo's a name, a version and the vendor's manifest, and gRPC's own
 /// default would let a driver make us hold 4 MiB.
 const MESSAGE_MAX: i32 = 16 * 1024;
+
+/// The most metadata that is received before a reply, and the most behind it, in bytes as HTTP/2
+/// counts them: name, value and 32 for each entry (RFC 9113, section 10.5.1). Interceptors
+/// for tracing and authentication send some, and 64 KiB of a driver's own are to pass; the
+/// last one is for gRPC's.
+const METADATA_MAX: i32 = 65 * 1024;
 
 /// Has C-core log through the `log` package, what is errors at the least, and all
 /// of it where `everything` is wanted: three lines and more for each probe.
@@ -52,7 +58,7 @@ impl Caller {
                 let environment = Arc::new(environment);
                 Caller { environment }
             })
-            .map_err(|message| format!("gRPC cannot start its thread: {message}"))
+            .map_err(|panic| format!("gRPC cannot start its thread: {panic}"))
     }
 
     /// Calls `method` over `socket`, which is closed afterwards, until
@@ -71,7 +77,6 @@ impl Caller {
     ) -> Result<Reply, CallError> {
         let timeout = window.answer_by().saturating_duration_since(Instant::now());
         let ration = Ration::new(&socket);
-        // grpcio panics on a reply of status OK without a message.
         let result = panics::caught(|| {
             let client = Client::new(self.channel(socket, address));
             let options = CallOption::default().timeout(timeout);
@@ -105,13 +110,7 @@ impl Caller {
                 ),
             )),
             Ok(Err(error)) => Err(CallError::new(Code::INTERNAL, &error.to_string())),
-            Err(panic) => Err(CallError::new(
-                Code::INTERNAL,
-                &format!(
-                    "gRPC panicked ({panic}), as it does on a reply to {} that is OK but has no message",
-                    method.name
-                ),
-            )),
+            Err(panic) => Err(panicked(&panic, method.name)),
         }
     }
 
@@ -123,6 +122,11 @@ impl Caller {
         let builder = ChannelBuilder::new(Arc::clone(&self.environment))
             .default_authority(address.authority())
             .max_receive_message_len(MESSAGE_MAX)
+            // Between the first limit, which is 8 KiB by default, and the second one, which is
+            // 16, C-core refuses by chance (its random_early_detection.cc): the same driver
+            // would be healthy today and ill tomorrow. With both the same there is no between.
+            .raw_cfg_int(c"grpc.max_metadata_size".to_owned(), METADATA_MAX)
+            .raw_cfg_int(c"grpc.absolute_max_metadata_size".to_owned(), METADATA_MAX)
             // An inflated message is looked at only when all of it is there: 16 KiB
             // become 16 MB. Nothing but identity is offered, and nothing is inflated.
             .raw_cfg_int(c"grpc.per_message_decompression".to_owned(), 0)
@@ -141,6 +145,21 @@ impl Caller {
     }
 }
 
+/// What a panic in a call means. The package grpcio panics by itself on a reply of status OK
+/// that has no message, which is the driver's doing. A panic at any other place is a bug of
+/// this program, and says nothing of the driver.
+fn panicked(panic: &Panic, method: &str) -> CallError {
+    if !panic.is_in("grpcio") {
+        return CallError::of_a_bug(panic);
+    }
+    CallError::new(
+        Code::INTERNAL,
+        &format!(
+            "gRPC panicked ({panic}), as it does on a reply to {method} that is OK but has no message"
+        ),
+    )
+}
+
 /// A call that nobody answered in time, told the same by whoever noticed first.
 pub(super) fn no_answer(method: &str, address: &CsiAddress, window: Window) -> CallError {
     let timeout = duration::format(window.timeout());
@@ -150,4 +169,31 @@ pub(super) fn no_answer(method: &str, address: &CsiAddress, window: Window) -> C
             "context deadline exceeded: no answer to {method} from {address} within {timeout}"
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_blamed_on_the_driver_only_where_grpcio_has_it() {
+        let theirs = Panic::at("no message", "/packages/grpcio-0.13.0/src/call/client.rs");
+        let error = panicked(&theirs, "/csi.v1.Identity/Probe");
+        assert_eq!(
+            error.message,
+            "gRPC panicked (no message, at grpcio-0.13.0/src/call/client.rs:7:9), as it does on \
+             a reply to /csi.v1.Identity/Probe that is OK but has no message"
+        );
+        for file in ["src/probe/ration.rs", "/packages/protobuf-3.7.2/src/lib.rs"] {
+            let error = panicked(&Panic::at("out of bounds", file), "/csi.v1.Identity/Probe");
+            assert_eq!(error.code, Code::INTERNAL);
+            assert!(
+                error.message.starts_with(
+                    "this sidecar has a bug, and the driver has no part in it: out of bounds, at "
+                ),
+                "{error}"
+            );
+            assert!(error.message.ends_with(".rs:7:9"), "{error}");
+        }
+    }
 }

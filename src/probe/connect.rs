@@ -32,6 +32,29 @@ pub fn connect(
     until: Instant,
     mut failed: impl FnMut(&ConnectError),
 ) -> Result<OwnedFd, ConnectError> {
+    connect_while(address, until, |error| {
+        failed(error);
+        error.passing
+    })
+}
+
+/// Connects to the driver until `until` if it is there, and gives up at once if it is not:
+/// for somebody who comes again soon anyway. A driver that is slow to accept is there.
+///
+/// # Errors
+///
+/// The last attempt's error.
+pub fn connect_if_there(address: &CsiAddress, until: Instant) -> Result<OwnedFd, ConnectError> {
+    connect_while(address, until, |error| error.reason == Reason::QueueFull)
+}
+
+/// Attempts until `until` but at least one, as long as `goes_on` says of each that did not
+/// succeed that another one is to be made.
+fn connect_while(
+    address: &CsiAddress,
+    until: Instant,
+    mut goes_on: impl FnMut(&ConnectError) -> bool,
+) -> Result<OwnedFd, ConnectError> {
     let mut pause = FIRST_PAUSE;
     let mut last: Option<ConnectError> = None;
     loop {
@@ -49,9 +72,9 @@ pub fn connect(
             }
             (Err(error), _) => explain(address, &error),
         };
-        failed(&error);
+        let goes_on = goes_on(&error);
         let left = until.saturating_duration_since(Instant::now());
-        if !error.passing || left.is_zero() {
+        if !goes_on || left.is_zero() {
             return Err(error);
         }
         // For room in a queue the attempt itself has waited, in the kernel.

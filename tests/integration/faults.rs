@@ -125,6 +125,8 @@ fn ok_without_a_message_is_a_failed_probe_and_the_next_one_is_as_good_as_any() {
                 .contains("code = Internal desc = gRPC panicked ("),
             "{response:?}"
         );
+        let place = ", at grpcio-0.13.0/src/call/client.rs:";
+        assert!(response.body.contains(place), "{response:?}");
     }
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
     assert!(

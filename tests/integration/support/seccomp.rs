@@ -21,14 +21,21 @@ pub enum Call {
     Exceeds(libc::c_long, u8, u64),
 }
 
+impl From<libc::c_long> for Call {
+    fn from(number: libc::c_long) -> Call {
+        Call::All(number)
+    }
+}
+
 /// bind(2) and connect(2) to a Unix socket's address that is longer than 28 bytes, as TCP's
 /// are not: a filter sees no more of an address than its length.
 pub const BINDS_UNIX: Call = Call::Exceeds(libc::SYS_bind, 2, 28);
 pub const CONNECTS_UNIX: Call = Call::Exceeds(libc::SYS_connect, 2, 28);
 
 /// Has these calls fail with this number of errno in the program that the command starts.
-pub fn refuse(command: &mut Command, calls: &[Call], errno: i32) {
-    let program = compile(calls, errno);
+pub fn refuse<C: Copy + Into<Call>>(command: &mut Command, calls: &[C], errno: i32) {
+    let calls: Vec<Call> = calls.iter().map(|call| (*call).into()).collect();
+    let program = compile(&calls, errno);
     // SAFETY: between fork(2) and exec this makes two system calls, and takes no memory
     // unless it fails.
     unsafe {
