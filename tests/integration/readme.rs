@@ -81,6 +81,18 @@ fn each_reason_for_500_is_what_it_says_in_that_case() {
                 let _ = call.socket.shutdown(std::net::Shutdown::Both);
             }))
         }),
+        ("a proxy", |dir| {
+            Box::new(h2::serve(dir.socket().as_ref(), |mut call| {
+                let answer = h2::no_grpc(call.stream, "502", "application/grpc", b"");
+                call.send(&answer);
+            }))
+        }),
+        ("a proxy with a page", |dir| {
+            Box::new(h2::serve(dir.socket().as_ref(), |mut call| {
+                let answer = h2::no_grpc(call.stream, "502", "text/html", b"<html></html>");
+                call.send(&answer);
+            }))
+        }),
         ("another service", |dir| {
             Box::new(h2::serve(dir.socket().as_ref(), |mut call| {
                 let answer = [
