@@ -2,6 +2,7 @@
 //! the package grpcio, with `identity`.
 
 use std::borrow::Cow;
+use std::io;
 use std::os::fd::{IntoRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
@@ -51,8 +52,15 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// When a thread cannot be started.
+    /// When a thread or its descriptors cannot be had.
     pub fn new() -> Result<Caller, String> {
+        // C-core ends the process by SIGABRT where it cannot have the descriptors that it
+        // waits with. So as many, and some more, are opened and closed here first.
+        [(); 2]
+            .map(|()| io::pipe())
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| format!("gRPC cannot have its descriptors: {error}"))?;
         // One queue: grpcio's default is one, with a thread, per core.
         panics::caught(|| EnvBuilder::new().cq_count(1).name_prefix("grpc").build())
             .map(|environment| {
