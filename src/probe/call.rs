@@ -1,6 +1,8 @@
 //! The gRPC call itself, over a socket that is already connected. The owner of
 //! the package grpcio, with `identity`.
 
+use std::borrow::Cow;
+use std::io;
 use std::os::fd::{IntoRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
@@ -50,8 +52,15 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// When a thread cannot be started.
+    /// When a thread or its descriptors cannot be had.
     pub fn new() -> Result<Caller, String> {
+        // C-core ends the process by SIGABRT where it cannot have the descriptors that it
+        // waits with. So as many, and some more, are opened and closed here first.
+        [(); 2]
+            .map(|()| io::pipe())
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| format!("gRPC cannot have its descriptors: {error}"))?;
         // One queue: grpcio's default is one, with a thread, per core.
         panics::caught(|| EnvBuilder::new().cq_count(1).name_prefix("grpc").build())
             .map(|environment| {
@@ -100,7 +109,7 @@ impl Caller {
             }
             Ok(Err(Error::RpcFailure(status))) => {
                 let code = Code(status.code().into());
-                Err(CallError::new(code, status.message()))
+                Err(CallError::new(code, &explained(status.message())))
             }
             Ok(Err(Error::Codec(error))) => Err(CallError::new(
                 Code::INTERNAL,
@@ -145,6 +154,27 @@ impl Caller {
     }
 }
 
+/// What C-core says, in words that lead somewhere, where its own do not. All else is passed on.
+fn explained(message: &str) -> Cow<'_, str> {
+    match (http_status(message), message) {
+        (Some(status), _) => format!("a proxy answers for the driver (HTTP {status})").into(),
+        // Its words for a stream that it has ended because of what came in it: a content type
+        // that is not gRPC's, headers that break the rules.
+        (None, "Stream removed") => "the reply is not one of gRPC's (Stream removed)".into(),
+        (None, message) => message.into(),
+    }
+}
+
+/// The status of HTTP in what C-core says of a reply that has one but 200, and none of gRPC's
+/// (its http_client_filter.cc). No gRPC server answers so; what does is a proxy in front of
+/// one that it cannot reach or has not got.
+fn http_status(message: &str) -> Option<u16> {
+    message
+        .strip_prefix("Received http2 header with status: ")?
+        .parse()
+        .ok()
+}
+
 /// What a panic in a call means. The package grpcio panics by itself on a reply of status OK
 /// that has no message, which is the driver's doing. A panic at any other place is a bug of
 /// this program, and says nothing of the driver.
@@ -174,6 +204,19 @@ pub(super) fn no_answer(method: &str, address: &CsiAddress, window: Window) -> C
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_status_of_http_is_found_in_c_core_s_words_alone() {
+        for (message, status) in [
+            ("Received http2 header with status: 502", Some(502)),
+            ("Received http2 header with status: 404", Some(404)),
+            ("Received http2 header with status: ", None),
+            ("Received http2 header with status: 502 and more", None),
+            ("disk on fire", None),
+        ] {
+            assert_eq!(http_status(message), status, "{message}");
+        }
+    }
 
     #[test]
     fn a_panic_is_blamed_on_the_driver_only_where_grpcio_has_it() {

@@ -11,6 +11,7 @@
 mod support;
 
 mod addresses;
+mod bad_start;
 mod bad_values;
 mod chaos;
 mod command_line;

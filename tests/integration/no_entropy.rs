@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::support::seccomp::refuse;
-use super::support::{Dir, Driver, Sidecar, in_namespaces, sidecar};
+use super::support::{Dir, Driver, Sidecar, h2, in_namespaces, sidecar};
 
 /// A script that runs the sidecar in a mount namespace in which /dev is empty but for the file
 /// of last words.
@@ -67,4 +67,13 @@ fn neither_ends_the_start_with_its_cause() {
     assert_eq!(err.lines().filter(|line| line.contains("Panic")).count(), 1);
     let last_words = String::from_utf8(output.stdout).unwrap();
     assert!(last_words.starts_with(cause), "{last_words}");
+}
+
+/// The function is ours only if the object file of the archive is left out: all of it.
+#[test]
+fn abseil_s_own_way_is_not_linked() {
+    let bytes = std::fs::read(env!("CARGO_BIN_EXE_livenessprobe")).unwrap();
+    assert!(h2::contains(&bytes, b"ReadSeedMaterialFromOSEntropy"));
+    // Of the same object, and named by nothing that is linked.
+    assert!(!h2::contains(&bytes, b"GetSaltMaterial"));
 }

@@ -45,6 +45,14 @@ pub fn refuse<C: Copy + Into<Call>>(command: &mut Command, calls: &[C], errno: i
     }
 }
 
+/// Has connect(2) to this socket fail with this error, as a security module has it. It is
+/// known by the length of its address.
+pub fn refuse_to_connect(command: &mut Command, path: &str, errno: i32) {
+    // The family before it, and a null byte behind it (unix(7)).
+    let length = u64::try_from(2 + path.len() + 1).unwrap();
+    refuse(command, &[Call::Is(libc::SYS_connect, 2, length)], errno);
+}
+
 fn compile(calls: &[Call], errno: i32) -> BpfProgram {
     let condition = |argument, operator, value| {
         let condition =
