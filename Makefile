@@ -121,7 +121,8 @@ test: programs
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --release --locked --no-deps --document-private-items
 	@echo '== tests'
 	$(CARGO) test --release --locked --all-targets -- \
-	  --skip hostile:: --skip flood:: --skip faulty_driver:: --skip chaos::
+	  --skip hostile:: --skip flood:: --skip faulty_driver:: --skip chaos:: \
+	  --skip wall_clock
 	@echo '== hostile clients and faulty drivers, one after the other'
 	$(CARGO) test --release --locked --test integration -- \
 	  hostile:: flood:: faulty_driver:: --test-threads=1
@@ -132,7 +133,7 @@ hostile: programs
 
 chaos: programs
 	@packaging/tools.sh chaos
-	$(CARGO) test --release --locked --test integration -- chaos:: --test-threads=1
+	$(CARGO) test --release --locked --test integration -- chaos:: wall_clock --test-threads=1
 
 # In seconds.
 soak: TIME ?= 300

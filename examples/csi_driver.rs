@@ -3,8 +3,8 @@
 //! killed and replaced.
 //!
 //! Each event is a line on stdout: `listening`, `GetPluginInfo`, and for each
-//! Probe `probe begin` and `probe end`. SIGTERM stops it once the calls that are
-//! under way have ended.
+//! Probe `probe begin` and `probe end`. SIGTERM or SIGINT stops it once the calls that
+//! are under way have ended.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -19,14 +19,13 @@ use csi_livenessprobe::identity::{
     GET_PLUGIN_INFO, GetPluginInfoRequest, GetPluginInfoResponse, PROBE, ProbeRequest,
     ProbeResponse,
 };
+use csi_livenessprobe::signal::Stop;
 use futures_executor::block_on;
 use grpcio::{
     Environment, RpcContext, RpcStatus, ServerBuilder, ServerCredentials, ServiceBuilder, UnarySink,
 };
 use protobuf::well_known_types::wrappers::BoolValue;
 use protobuf::{EnumOrUnknown, MessageField};
-use signal_hook::consts::SIGTERM;
-use signal_hook::iterator::Signals;
 
 const HELP: &str = "\
 csi_driver serves csi.v1.Identity, for trying and testing livenessprobe
@@ -41,6 +40,7 @@ csi_driver serves csi.v1.Identity, for trying and testing livenessprobe
   --error=CODE       Probe fails with this gRPC status code, a number
   --message=TEXT     the text of that failure
   --info-error=CODE  GetPluginInfo fails with this code
+  --info-hang        GetPluginInfo never answers
   --padding=BYTES    Probe's reply carries so many bytes of an unknown field
   --health=STATUS    serves grpc.health.v1.Health, too, and says this number: 1 is
                      SERVING, 2 is NOT_SERVING
@@ -54,6 +54,7 @@ struct Behaviour {
     ready: Option<bool>,
     error: Option<i32>,
     info_error: Option<i32>,
+    info_hang: bool,
     message: String,
     padding: usize,
     health: Option<i32>,
@@ -101,6 +102,7 @@ fn run() -> Result<(), String> {
         ready: (!absent).then_some(!not_ready),
         error: arguments.opt_value_from_str("--error").map_err(text)?,
         info_error: arguments.opt_value_from_str("--info-error").map_err(text)?,
+        info_hang: arguments.contains("--info-hang"),
         message: arguments
             .opt_value_from_str("--message")
             .map_err(text)?
@@ -176,14 +178,19 @@ fn serve(address: &CsiAddress, behaviour: Behaviour) -> Result<(), String> {
         .add_listening_port(&target, ServerCredentials::insecure())
         .map_err(|error| format!("cannot listen on {target}: {error}"))?;
     server.start();
-    let mut stop = Signals::new([SIGTERM]).map_err(|error| error.to_string())?;
+    let mut stop = Stop::install().map_err(|error| error.to_string())?;
     event("listening");
-    stop.forever().next();
+    stop.wait();
     // New calls are turned away; what is under way is answered first.
     block_on(server.shutdown()).map_err(|error| error.to_string())
 }
 
 fn get_plugin_info(behaviour: &Behaviour, sink: UnarySink<GetPluginInfoResponse>) {
+    if behaviour.info_hang {
+        // Dropping it would end the call.
+        std::mem::forget(sink);
+        return;
+    }
     let _ = if let Some(code) = behaviour.info_error {
         block_on(sink.fail(RpcStatus::new(code)))
     } else {

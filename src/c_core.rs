@@ -3,5 +3,6 @@
 //! In the program and not in the library, for the linker: the example driver is linked
 //! with the library too, and a server needs what is left out here.
 
+mod entropy;
 mod parts;
 mod unthreaded;

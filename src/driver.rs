@@ -121,6 +121,7 @@ fn on_report(
             metrics.called(method, code, took);
         }
         metrics.probed(&report.outcome, SystemTime::now());
+        name.probed(report.outcome.is_ok());
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
         log_report(&mut log, report, &address, name.get());
     }

@@ -1,6 +1,7 @@
 //! The driver's name, for metrics and people: asked in the background until it
 //! is learned, then never again. Nothing waits for it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,7 +9,9 @@ use std::time::{Duration, Instant};
 use crate::address::CsiAddress;
 use crate::identity::{GET_PLUGIN_INFO, GetPluginInfoRequest};
 use crate::panics;
-use crate::probe::{Caller, Code, ProbeError, Window, connect};
+use crate::probe::{
+    CallError, Caller, Code, ConnectError, ProbeError, Reason, Window, connect_if_there,
+};
 use crate::report_log::ReportLog;
 use crate::text;
 
@@ -19,8 +22,9 @@ pub const UNKNOWN: &str = "unknown-driver";
 /// the driver's first healthy answer its name is known.
 const PACE: Duration = Duration::from_secs(1);
 
-/// What an attempt has, so that a call which hangs does not hold up the next.
-/// A driver that needs longer has all of --probe-timeout every second time.
+/// What an attempt has, over the lookup of the host's name, connecting and the call, so that
+/// one which hangs does not hold up the next. A driver that needs longer has all of
+/// --probe-timeout every second time.
 const QUICK: Duration = Duration::from_millis(900);
 
 /// Twice what the specification allows. It is in each line of the metrics.
@@ -33,6 +37,8 @@ const STACK: usize = 256 * 1024;
 pub struct DriverName {
     told: Arc<OnceLock<String>>,
     until_then: Arc<str>,
+    /// Whether the driver answered the last probe.
+    answers: Arc<AtomicBool>,
 }
 
 impl Default for DriverName {
@@ -48,6 +54,7 @@ impl DriverName {
         DriverName {
             told: Arc::default(),
             until_then: until_then.into(),
+            answers: Arc::default(),
         }
     }
 
@@ -61,6 +68,12 @@ impl DriverName {
     pub fn set(&self, name: String) {
         // An error is the name that came second.
         let _ = self.told.set(name);
+    }
+
+    /// Takes in whether the driver answered a probe. Why the name cannot be learned is worth
+    /// a log line only then: of a driver that does not answer the probes tell.
+    pub fn probed(&self, answers: bool) {
+        self.answers.store(answers, Ordering::Relaxed);
     }
 
     /// Starts asking. `on_call` hears of each GetPluginInfo call that was made:
@@ -98,38 +111,66 @@ impl DriverName {
             let began = Instant::now();
             let this_time = if quick { timeout.min(QUICK) } else { timeout };
             let answer = panics::caught(|| ask(address, caller, this_time, on_call))
-                .unwrap_or_else(|panic| Err(Refusal::Unusable(format!("panic: {panic}"))));
-            match answer {
+                .unwrap_or_else(|panic| Err(NameError::Unusable(format!("panic: {panic}"))));
+            let failure = match answer {
                 Ok(name) => {
                     self.set(name);
                     log::info!(driver = self.get(); "CSI driver name");
                     return;
                 }
-                // The probes tell of a driver that is not there.
-                Err(Refusal::NotThere) => {}
-                Err(Refusal::TooSlow) if quick => quick = false,
-                Err(Refusal::TooSlow) => quick = true,
-                Err(Refusal::Unusable(reason)) => {
-                    if log
-                        .is_worth_a_line(Some("unusable"), Instant::now())
-                        .is_some()
-                    {
-                        log::warn!(
-                            err = reason.as_str(), address = address.to_string();
-                            "Cannot learn the driver's name, will go on trying"
-                        );
-                    }
+                Err(NameError::NotThere) => None,
+                Err(NameError::TooSlow(reason)) => {
+                    let had_all_the_time = this_time == timeout;
+                    quick = !quick;
+                    let is_news = had_all_the_time && self.answers.load(Ordering::Relaxed);
+                    is_news.then_some(("too slow", reason))
                 }
+                Err(NameError::Unusable(reason)) => Some(("unusable", reason)),
+            };
+            if let Some((kind, reason)) = failure
+                && log.is_worth_a_line(Some(kind), Instant::now()).is_some()
+            {
+                log::warn!(
+                    err = reason.as_str(), address = address.to_string();
+                    "Cannot learn the driver's name, will go on trying"
+                );
             }
             thread::sleep(PACE.saturating_sub(began.elapsed()));
         }
     }
 }
 
-enum Refusal {
+/// Why an attempt did not learn the name.
+enum NameError {
+    /// There is no connection to be had. The probes tell of that.
     NotThere,
-    TooSlow,
+    /// The driver, or the lookup of its host's name, took too long.
+    TooSlow(String),
+    /// The driver gave an error, or no name.
     Unusable(String),
+}
+
+impl From<ConnectError> for NameError {
+    fn from(error: ConnectError) -> NameError {
+        match error.reason {
+            Reason::TimedOut | Reason::QueueFull => {
+                NameError::TooSlow(ProbeError::Connect(error).to_string())
+            }
+            _ => NameError::NotThere,
+        }
+    }
+}
+
+impl From<CallError> for NameError {
+    fn from(error: CallError) -> NameError {
+        let is_slow = error.code == Code::DEADLINE_EXCEEDED;
+        let reason = ProbeError::Call(error).to_string();
+        if is_slow {
+            NameError::TooSlow(reason)
+        } else {
+            NameError::Unusable(reason)
+        }
+    }
 }
 
 fn ask(
@@ -137,10 +178,9 @@ fn ask(
     caller: &Caller,
     timeout: Duration,
     on_call: &dyn Fn(Code, Duration),
-) -> Result<String, Refusal> {
+) -> Result<String, NameError> {
     let window = Window::new(Instant::now(), timeout);
-    // A single attempt: the next one comes soon anyway.
-    let connection = connect(address, Instant::now(), |_| {}).map_err(|_| Refusal::NotThere)?;
+    let connection = connect_if_there(address, window.connect_by())?;
     let calling = Instant::now();
     let reply = caller.call(
         &GET_PLUGIN_INFO,
@@ -151,12 +191,10 @@ fn ask(
     );
     let code = reply.as_ref().map_or_else(|error| error.code, |_| Code::OK);
     on_call(code, calling.elapsed());
-    match reply {
-        Ok(reply) if reply.name.is_empty() => Err(Refusal::Unusable(
-            "GetPluginInfo returned an empty name".to_owned(),
-        )),
-        Ok(reply) => Ok(text::capped_to(NAME_MAX, &text::one_line(&reply.name))),
-        Err(error) if error.code == Code::DEADLINE_EXCEEDED => Err(Refusal::TooSlow),
-        Err(error) => Err(Refusal::Unusable(ProbeError::Call(error).to_string())),
+    let name = reply?.name;
+    if name.is_empty() {
+        let reason = "GetPluginInfo returned an empty name";
+        return Err(NameError::Unusable(reason.to_owned()));
     }
+    Ok(text::capped_to(NAME_MAX, &text::one_line(&name)))
 }

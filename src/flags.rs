@@ -23,6 +23,7 @@ use table::Flag;
 use words::Words;
 
 pub use help::{help, version};
+pub use table::variables;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]

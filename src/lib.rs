@@ -12,6 +12,7 @@ mod descriptors;
 pub mod driver;
 pub mod driver_name;
 pub mod duration;
+pub mod environment;
 pub mod exit;
 pub mod flags;
 pub mod grpc_health;

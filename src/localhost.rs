@@ -1,24 +1,24 @@
-//! The names of the loopback addresses, which are answered here and never by a
-//! resolver: RFC 6761, 6.3. A scratch image has no /etc/hosts, and what a DNS server
-//! says of `localhost` is not to be connected to or listened on.
+//! "localhost" and every name below it are the loopback addresses, and no lookup is made for
+//! them (RFC 6761, section 6.3): a machine may have no /etc/hosts, and a DNS server may answer
+//! with any address.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Whether this is `localhost` or a name in `localhost.`, in any case, with or without
-/// the root's dot.
+/// Whether a host's name is one of them.
 #[must_use]
 pub fn is_localhost(host: &str) -> bool {
-    let host = host.strip_suffix('.').unwrap_or(host);
-    let last = host.rsplit('.').next().unwrap_or(host);
-    last.eq_ignore_ascii_case("localhost")
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let last = name.rsplit('.').next().unwrap_or_default();
+    // What begins with a dot has an empty label, and is no name.
+    last.eq_ignore_ascii_case("localhost") && !name.starts_with('.')
 }
 
-/// The addresses that such a name stands for, IPv4 first.
+/// What they stand for, IPv4 first, as Go's net package has it.
 #[must_use]
 pub fn addresses(port: u16) -> [SocketAddr; 2] {
     [
-        SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-        SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
+        (Ipv4Addr::LOCALHOST, port).into(),
+        (Ipv6Addr::LOCALHOST, port).into(),
     ]
 }
 
@@ -27,12 +27,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rfc_6761_s_names_are_known() {
+    fn the_names_are_those_of_rfc_6761() {
         for name in [
             "localhost",
             "LocalHost",
             "localhost.",
-            "driver.localhost",
+            "csi.localhost",
             "a.b.LOCALHOST.",
         ] {
             assert!(is_localhost(name), "{name}");
@@ -40,22 +40,20 @@ mod tests {
         for name in [
             "",
             ".",
+            ".localhost",
             "localhost..",
             "localhost.example",
-            "notlocalhost",
-            "localhost.localdomain",
+            "mylocalhost",
+            "localhost6",
             "127.0.0.1",
-            "::1",
         ] {
             assert!(!is_localhost(name), "{name}");
         }
     }
 
     #[test]
-    fn ipv4_is_the_first() {
-        assert_eq!(
-            addresses(9808).map(|address| address.to_string()),
-            ["127.0.0.1:9808", "[::1]:9808"]
-        );
+    fn they_are_both_loopback_addresses() {
+        let written = addresses(9808).map(|address| address.to_string());
+        assert_eq!(written, ["127.0.0.1:9808", "[::1]:9808"]);
     }
 }

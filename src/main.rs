@@ -3,10 +3,11 @@
 mod c_core;
 #[cfg(target_env = "musl")]
 mod heap;
+mod streams;
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::SystemTime;
 
 use csi_livenessprobe::exit::{self, Exit};
@@ -14,15 +15,27 @@ use csi_livenessprobe::flags::{self, Command, Options, Warning};
 use csi_livenessprobe::logging::{self, Format};
 use csi_livenessprobe::sidecar::Sidecar;
 use csi_livenessprobe::signal::{self, Stop};
-use csi_livenessprobe::{install, once, panics};
+use csi_livenessprobe::{environment, install, once, panics};
 
-fn main() -> ExitCode {
+#[allow(unsafe_code, reason = "see SAFETY")]
+fn main() {
     let started = SystemTime::now();
+    // All of it, for what the flags say of variables that do not stay.
+    let environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    // SAFETY: this is the first thread, and it has started no other one yet.
+    unsafe { environment::clean() };
     panics::install_hook();
-    let environment: Vec<_> = std::env::vars_os().collect();
+    let exit = panics::caught(|| run(started, environment))
+        .unwrap_or_else(|panic| broken(&panic.to_string()));
+    // Not by returning: the C library would run C++'s destructors, which gRPC's thread
+    // still uses, and that thread is not waited for.
+    signal::exit_at_once(exit)
+}
+
+fn run(started: SystemTime, environment: Vec<(OsString, OsString)>) -> Exit {
     let command = flags::parse(std::env::args_os().skip(1), &environment);
     drop(environment);
-    let exit = match command {
+    match command {
         Ok(Command::Serve(options)) => serve(&options, started),
         Ok(Command::Once(options)) => probe_once(&options),
         Ok(Command::Install { to, warnings }) => put(&to, &warnings),
@@ -37,11 +50,12 @@ fn main() -> ExitCode {
                 fail(error.exit, what, &error.message)
             }
         }
-    };
-    exit.into()
+    }
 }
 
 fn serve(options: &Options, started: SystemTime) -> Exit {
+    // First of all: what comes before it is lost, see `signal`.
+    let stop = Stop::install();
     logging::init(options.format, options.verbosity);
     log::info!(version = flags::version().trim_end(); "Starting");
     if !options.without_effect.is_empty() {
@@ -49,7 +63,7 @@ fn serve(options: &Options, started: SystemTime) -> Exit {
         log::warn!(flags = names; "Flags accepted without effect");
     }
     warn(&options.warnings);
-    let mut stop = match Stop::install() {
+    let mut stop = match stop {
         Ok(stop) => stop,
         Err(error) => {
             return fail(Exit::CannotRun, "Cannot handle signals", &error.to_string());
@@ -63,6 +77,7 @@ fn serve(options: &Options, started: SystemTime) -> Exit {
     log::info!(signal = signal; "Stopping");
     sidecar.stop();
     logging::flush();
+    // Before anything is dropped: gRPC's thread is still at work.
     signal::exit_at_once(Exit::Clean)
 }
 
@@ -72,8 +87,7 @@ fn probe_once(options: &Options) -> Exit {
     warn(&options.warnings);
     let exit = once::run(options);
     logging::flush();
-    // gRPC's thread ends with the process, and is not waited for.
-    signal::exit_at_once(exit)
+    exit
 }
 
 fn put(to: &Path, warnings: &[Warning]) -> Exit {
@@ -106,8 +120,26 @@ fn complain(exit: Exit, what: &str, reason: &str) -> Exit {
     exit
 }
 
-/// Whoever has closed stdout does not want to read it: no error.
+/// Ends a process whose main thread has panicked, with the reason where each end has it.
+fn broken(panic: &str) -> Exit {
+    exit::clean_up();
+    exit::last_words(panic);
+    let is_logged = panics::caught(|| {
+        // Without effect if the panic came after it.
+        logging::init(Format::Text, 0);
+        complain(Exit::CannotRun, "Panic, this is a bug", panic)
+    });
+    is_logged.unwrap_or_else(|_| {
+        // Logging is what does not work.
+        let _ = writeln!(std::io::stderr(), "livenessprobe: {panic}");
+        Exit::CannotRun
+    })
+}
+
+/// A closed stdout is no error: then nobody wants to read this.
 fn print(text: &str) -> Exit {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let mut stdout = std::io::stdout();
+    let _ = stdout.write_all(text.as_bytes());
+    let _ = stdout.flush();
     Exit::Clean
 }

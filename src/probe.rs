@@ -13,7 +13,7 @@ mod ration;
 mod window;
 
 pub use call::{Caller, log_through_us};
-pub use connect::connect;
+pub use connect::{connect, connect_if_there};
 pub use flight::{Answer, Events, Flights, Patience, Probe, Ticket, Urgency};
 pub use method::{HEALTH_CHECK_PATH, Method};
 pub use outcome::{

@@ -4,8 +4,10 @@
 //! It only ever sees requests in the door's own words, over streams that were
 //! there when it started.
 
-use std::io;
-use std::os::unix::net::UnixListener;
+mod over_tcp;
+
+use std::io::{self, Cursor};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -17,6 +19,7 @@ use crate::admission::{ARRIVED_HEADER, SERVER};
 use crate::clock::Utc;
 use crate::health::Route;
 use crate::panics;
+use crate::socket;
 
 /// A request thread parses nothing and formats a page of text; untouched pages
 /// cost nothing.
@@ -59,6 +62,32 @@ pub const CONNECTIONS_MAX: usize = 4;
 /// from it. With one alone each request would start a thread and end one.
 const WAITING_MAX: usize = 2;
 
+/// Serves this many streams, [`CONNECTIONS_MAX`] at most, from threads of its own, until the
+/// process ends; these are the other ends. Arrivals are counted from `origin`;
+/// `beyond_repair` hears why it cannot go on.
+///
+/// # Errors
+///
+/// When a stream, a thread or tiny_http cannot be had.
+pub fn open(
+    count: usize,
+    origin: Instant,
+    respond: Arc<Respond>,
+    beyond_repair: impl Fn(&str) + Clone + Send + Sync + 'static,
+) -> Result<Vec<UnixStream>, String> {
+    match socket::private_listener(count) {
+        Ok((listener, streams)) => {
+            serve(listener, origin, respond, beyond_repair)?;
+            Ok(streams)
+        }
+        Err(unix) => over_tcp::open(count, origin, &respond, &beyond_repair).map_err(|tcp| {
+            format!(
+                "cannot open the way to the HTTP server: with Unix sockets: {unix}; with TCP: {tcp}"
+            )
+        }),
+    }
+}
+
 /// Serves the connections that wait at `listener`, [`CONNECTIONS_MAX`] at most, from
 /// threads of its own, until the process ends. Arrivals are counted from `origin`;
 /// `beyond_repair` hears why it cannot go on.
@@ -66,7 +95,7 @@ const WAITING_MAX: usize = 2;
 /// # Errors
 ///
 /// When a thread or tiny_http cannot be started.
-pub fn serve(
+fn serve(
     listener: UnixListener,
     origin: Instant,
     respond: Arc<Respond>,
@@ -107,7 +136,8 @@ impl Crew {
             .name("request".to_owned())
             .stack_size(STACK)
             .spawn(move || {
-                if let Err(reason) = panics::caught(|| work(&member)).flatten() {
+                let worked = panics::caught(|| work(&member));
+                if let Err(reason) = worked.map_err(String::from).flatten() {
                     (member.beyond_repair)(&reason);
                 }
             })
@@ -131,7 +161,7 @@ fn work(crew: &Arc<Crew>) -> Result<(), String> {
                 }
                 let answered = panics::caught(|| answer(request, crew.origin, &*crew.respond));
                 if let Err(panic) = answered {
-                    log::error!(err = panic; "Cannot answer a request, this is a bug");
+                    log::error!(err = panic.to_string(); "Cannot answer a request, this is a bug");
                 }
                 let joined =
                     crew.waiting
@@ -156,8 +186,14 @@ fn work(crew: &Arc<Crew>) -> Result<(), String> {
 fn answer(request: Request, origin: Instant, respond: &Respond) {
     let arrived = arrival(&request, origin);
     let route = Route::of_target(request.url());
+    if let Err(error) = request.respond(response(route, arrived, respond)) {
+        log::error!(err = error.to_string(); "Cannot answer the door, this is a bug");
+    }
+}
+
+fn response(route: Route, arrived: Instant, respond: &Respond) -> Response<Cursor<Vec<u8>>> {
     let reply = panics::caught(|| respond(route, arrived)).unwrap_or_else(|panic| {
-        log::error!(err = panic; "Cannot answer a request, this is a bug");
+        log::error!(err = panic.to_string(); "Cannot answer a request, this is a bug");
         Reply::plain(
             500,
             "this sidecar has a bug; its log tells which".to_owned(),
@@ -178,18 +214,22 @@ fn answer(request: Request, origin: Instant, respond: &Respond) {
             response.add_header(header);
         }
     }
-    if let Err(error) = request.respond(response) {
-        log::error!(err = error.to_string(); "Cannot answer the door, this is a bug");
-    }
+    response
 }
 
 /// When the request came to the door.
 fn arrival(request: &Request, origin: Instant) -> Instant {
-    request
+    let header = request
         .headers()
         .iter()
-        .find(|header| header.field.equiv(ARRIVED_HEADER))
-        .and_then(|header| header.value.as_str().parse().ok())
+        .find(|header| header.field.equiv(ARRIVED_HEADER));
+    moment(header.map(|header| header.value.as_str()), origin)
+}
+
+/// The moment that a header's value stands for.
+fn moment(value: Option<&str>, origin: Instant) -> Instant {
+    value
+        .and_then(|value| value.parse().ok())
         .and_then(|nanoseconds| origin.checked_add(Duration::from_nanos(nanoseconds)))
         .unwrap_or_else(Instant::now)
 }

@@ -174,10 +174,7 @@ impl Site {
         let mut streams = Vec::new();
         while missing > 0 {
             let count = missing.min(server::CONNECTIONS_MAX);
-            let (listener, opened) = socket::private_listener(count)
-                .map_err(|error| format!("cannot open the way to the HTTP server: {error}"))?;
-            server::serve(listener, origin, self.serving(), die)?;
-            streams.extend(opened);
+            streams.extend(server::open(count, origin, self.serving(), die)?);
             missing -= count;
         }
         Door::new(

@@ -4,15 +4,26 @@
 //! Handlers, not the default action: PID 1, which this is in a container, has
 //! none, and the kernel drops what it does not handle (pid_namespaces(7)).
 
-use std::io;
+use std::io::{self, PipeReader, Read as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::{flag, low_level::pipe};
 
 use crate::exit::{self, Exit};
 
 /// The signals that ask this process to stop.
-pub struct Stop(Signals);
+const STOPS: [(i32, &str); 2] = [(SIGTERM, "SIGTERM"), (SIGINT, "SIGINT")];
+
+/// Waits for a signal that asks this process to stop.
+pub struct Stop {
+    /// A byte for each. A pipe, and not signal-hook's iterator, which is a pair of Unix
+    /// sockets: a security profile may refuse those (`server::over_tcp`).
+    bytes: PipeReader,
+    /// The last one's place in [`STOPS`].
+    last: Arc<AtomicUsize>,
+}
 
 impl Stop {
     /// Installs the handlers. From here on no stop signal is lost.
@@ -21,16 +32,23 @@ impl Stop {
     ///
     /// When the kernel refuses.
     pub fn install() -> io::Result<Stop> {
-        Signals::new([SIGTERM, SIGINT]).map(Stop)
+        let (bytes, end) = io::pipe()?;
+        let last = Arc::new(AtomicUsize::new(0));
+        for (place, (signal, _)) in STOPS.iter().enumerate() {
+            // In this order: it is known which one came before anybody is woken.
+            flag::register_usize(*signal, Arc::clone(&last), place)?;
+            pipe::register(*signal, end.try_clone()?)?;
+        }
+        Ok(Stop { bytes, last })
     }
 
     /// Waits for a stop signal and names it. No deadline: this is what the main
     /// thread is for.
     pub fn wait(&mut self) -> &'static str {
-        match self.0.forever().next() {
-            Some(SIGINT) => "SIGINT",
-            _ => "SIGTERM",
-        }
+        // The handlers keep the other end, so there is neither an end nor an error.
+        let _ = self.bytes.read_exact(&mut [0]);
+        let last = self.last.load(Ordering::SeqCst);
+        STOPS.get(last).map_or("SIGTERM", |(_, name)| name)
     }
 }
 

@@ -4,7 +4,7 @@
 //! owner of the package socket2.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
@@ -56,7 +56,13 @@ fn connect_unix(address: &SockAddr, until: Instant) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // Where the kernel cannot, it goes on without.
     let _ = refuse_descriptors(&socket);
-    socket.set_write_timeout(Some(left(until)?.min(UNIX_WAIT)))?;
+    if socket
+        .set_write_timeout(Some(left(until)?.min(UNIX_WAIT)))
+        .is_err()
+    {
+        // A profile that refuses setsockopt(2): without a bound it must not wait at all.
+        socket.set_nonblocking(true)?;
+    }
     // It stays: gRPC, whose socket this is going to be, does not block.
     socket.connect(address)?;
     Ok(socket.into())
@@ -98,26 +104,62 @@ fn set_option(
 }
 
 fn connect_tcp(host: &str, port: u16, until: Instant) -> io::Result<OwnedFd> {
+    let addresses = look_up(host, port)?;
     let mut last = None;
-    // The lookup has no deadline of its own (getaddrinfo(3)); those who wait
-    // for the answer keep theirs.
-    let addresses = (host, port).to_socket_addrs().map_err(|error| {
-        // getaddrinfo(3) has errors of its own, which std gives no kind.
-        match error.raw_os_error() {
-            Some(_) => error,
-            None => io::Error::new(io::ErrorKind::NotFound, error),
-        }
-    })?;
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, left(until)?) {
+    for (number, address) in addresses.iter().enumerate() {
+        let left = match left(until) {
+            Ok(left) => left,
+            // That the time is over says less than what an address has said.
+            Err(over) => return Err(last.unwrap_or(over)),
+        };
+        match TcpStream::connect_timeout(address, share(left, addresses.len() - number)) {
             Ok(stream) => {
-                stream.set_nodelay(true)?;
+                // Where it is refused, the call takes a little longer.
+                let _ = stream.set_nodelay(true);
                 return Ok(stream.into());
             }
-            Err(error) => last = Some(error),
+            Err(error) => last = Some(the_more_telling(last, error)),
         }
     }
     Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host has no address")))
+}
+
+/// A host's addresses. The lookup has no deadline of its own (getaddrinfo(3)); those who wait
+/// for the answer keep theirs.
+fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if localhost::is_localhost(host) {
+        return Ok(localhost::addresses(port).to_vec());
+    }
+    let found = (host, port).to_socket_addrs();
+    found
+        .map(Iterator::collect)
+        .map_err(|error| match error.raw_os_error() {
+            Some(_) => error,
+            // getaddrinfo(3) has errors of its own, which std gives no kind.
+            None => io::Error::new(io::ErrorKind::NotFound, error),
+        })
+}
+
+/// What the next of so many addresses gets of the time that is left: the last one all of it,
+/// each one before it half. An address that drops what it is sent, such as one of IPv6 where
+/// the network forwards none, leaves time for the others so. (ureq does the same, in its
+/// `try_connect`; RFC 8305 would have them race, which takes a connection more each time.)
+fn share(left: Duration, addresses: usize) -> Duration {
+    if addresses > 1 { left / 2 } else { left }
+}
+
+/// Which of two addresses' errors says more of the driver: not that this machine cannot reach
+/// any address of that kind, and rather not that its share of the time was over.
+fn the_more_telling(before: Option<io::Error>, error: io::Error) -> io::Error {
+    let rank = |error: &io::Error| match error.raw_os_error() {
+        Some(code) if NOT_HERE.contains(&code) || code == libc::ENETUNREACH => 0,
+        _ if error.kind() == io::ErrorKind::TimedOut => 1,
+        _ => 2,
+    };
+    match before {
+        Some(before) if rank(&before) > rank(&error) => before,
+        _ => error,
+    }
 }
 
 /// What is left until `until`; an error once nothing is, because a timeout of
@@ -149,13 +191,7 @@ pub fn listen(address: &ListenAddress) -> io::Result<TcpListener> {
             _ => Err(error),
         });
     }
-    let mut candidates: Vec<SocketAddr> = if localhost::is_localhost(&address.host) {
-        localhost::addresses(address.port).to_vec()
-    } else {
-        (address.host.as_str(), address.port)
-            .to_socket_addrs()?
-            .collect()
-    };
+    let mut candidates = look_up(&address.host, address.port)?;
     // Of a host name's addresses Go's net package takes an IPv4 one first.
     candidates.sort_by_key(SocketAddr::is_ipv6);
     let began = Instant::now();
@@ -267,12 +303,49 @@ fn try_private_listener(count: usize, attempt: u32) -> io::Result<(UnixListener,
     Ok((OwnedFd::from(listener).into(), streams))
 }
 
+/// Two ends of a TCP connection on the loopback address, where there may be no pair of Unix
+/// sockets. Its listener is gone before it is used.
+///
+/// # Errors
+///
+/// That of bind(2), listen(2), connect(2) or accept(2).
+pub fn tcp_pair() -> io::Result<(TcpStream, TcpStream)> {
+    pair_over(&TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?)
+}
+
+fn pair_over(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
+    /// Where nothing is lost there is nothing to wait for.
+    const AT_ONCE: Duration = Duration::from_secs(1);
+    let near = TcpStream::connect_timeout(&listener.local_addr()?, AT_ONCE)?;
+    let own = near.local_addr()?;
+    loop {
+        let (far, peer) = listener.accept()?;
+        // Else it is a stranger who was quicker.
+        if peer == own {
+            for end in [&near, &far] {
+                // What is written in two parts would wait for an acknowledgement, where
+                // this is refused.
+                let _ = end.set_nodelay(true);
+            }
+            return Ok((near, far));
+        }
+    }
+}
+
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // Else a restart would find the port taken by connections in TIME_WAIT.
-    socket.set_reuse_address(true)?;
+    // Else a restart would find the port taken by connections in TIME_WAIT; where it is
+    // refused, it may.
+    let _ = socket.set_reuse_address(true);
     if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
+        let only_v6 = !address.ip().is_unspecified();
+        // Where it is refused and is not so already, IPv4 would be deaf.
+        socket
+            .set_only_v6(only_v6)
+            .or_else(|error| match socket.only_v6() {
+                Ok(true) if !only_v6 => Err(error),
+                _ => Ok(()),
+            })?;
     }
     socket.bind(&address.into())?;
     // Before it listens, so that no connection comes without it.
@@ -299,6 +372,43 @@ mod tests {
     use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
     use super::*;
+
+    #[test]
+    fn a_stranger_who_is_quicker_is_not_taken_for_the_other_end() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let stranger = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (near, far) = pair_over(&listener).unwrap();
+        assert_eq!(near.local_addr().unwrap(), far.peer_addr().unwrap());
+        assert_eq!(near.peer_addr().unwrap(), far.local_addr().unwrap());
+        assert_ne!(stranger.local_addr().unwrap(), far.peer_addr().unwrap());
+    }
+
+    #[test]
+    fn no_address_but_the_last_one_gets_all_the_time() {
+        let left = Duration::from_secs(2);
+        assert_eq!(share(left, 1), left);
+        assert_eq!(share(left, 2), left / 2);
+        assert_eq!(share(left, 3), left / 2);
+    }
+
+    #[test]
+    fn of_two_errors_the_one_about_the_driver_is_told() {
+        let error = io::Error::from_raw_os_error;
+        for (before, after, told) in [
+            (libc::ECONNREFUSED, libc::EADDRNOTAVAIL, libc::ECONNREFUSED),
+            (libc::ECONNREFUSED, libc::EAFNOSUPPORT, libc::ECONNREFUSED),
+            (libc::ETIMEDOUT, libc::ENETUNREACH, libc::ETIMEDOUT),
+            (libc::ENETUNREACH, libc::ECONNREFUSED, libc::ECONNREFUSED),
+            (libc::ETIMEDOUT, libc::ECONNREFUSED, libc::ECONNREFUSED),
+            (libc::ECONNREFUSED, libc::ETIMEDOUT, libc::ECONNREFUSED),
+            (libc::ECONNREFUSED, libc::EHOSTUNREACH, libc::EHOSTUNREACH),
+        ] {
+            let found = the_more_telling(Some(error(before)), error(after));
+            assert_eq!(found.raw_os_error(), Some(told), "{before}, {after}");
+        }
+        let only = the_more_telling(None, error(libc::ENETUNREACH));
+        assert_eq!(only.raw_os_error(), Some(libc::ENETUNREACH));
+    }
 
     #[test]
     fn a_driver_passes_no_descriptors() {

@@ -131,7 +131,7 @@ impl Door {
             .stack_size(STACK)
             .spawn(move || {
                 let ended = panics::caught(|| self.stand());
-                let reason = ended.map_or_else(|panic| panic, |error| error.to_string());
+                let reason = ended.map_or_else(String::from, |error| error.to_string());
                 beyond_repair(&format!("cannot serve HTTP any more: {reason}"));
             })
             .map(drop)

@@ -61,6 +61,12 @@ pub fn find(name: &[u8]) -> Option<&'static Flag> {
         .find(|flag| flag.name.as_bytes().strip_prefix(b"--") == Some(name))
 }
 
+/// The variables that stand for flags.
+pub fn variables() -> impl Iterator<Item = &'static str> {
+    let variables = FLAGS.iter().map(|flag| flag.variable);
+    variables.filter(|variable| !variable.is_empty())
+}
+
 /// The variable that stands for this flag; empty where there is none.
 pub fn variable(name: &str) -> &'static str {
     let flag = FLAGS.iter().find(|flag| flag.name == name);

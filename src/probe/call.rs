@@ -1,6 +1,8 @@
 //! The gRPC call itself, over a socket that is already connected. The owner of
 //! the package grpcio, with `identity`.
 
+use std::borrow::Cow;
+use std::io;
 use std::os::fd::{IntoRawFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,12 +17,18 @@ use super::outcome::{CallError, Code};
 use super::ration::{RATION, Ration};
 use crate::address::CsiAddress;
 use crate::duration;
-use crate::panics;
+use crate::panics::{self, Panic};
 
 /// The longest message that is received, in bytes. A Probe's reply has four,
 /// GetPluginInfo's a name, a version and the vendor's manifest, and gRPC's own
 /// default would let a driver make us hold 4 MiB.
 const MESSAGE_MAX: i32 = 16 * 1024;
+
+/// The most metadata that is received before a reply, and the most behind it, in bytes as HTTP/2
+/// counts them: name, value and 32 for each entry (RFC 9113, section 10.5.1). Interceptors
+/// for tracing and authentication send some, and 64 KiB of a driver's own are to pass; the
+/// last one is for gRPC's.
+const METADATA_MAX: i32 = 65 * 1024;
 
 /// Has C-core log through the `log` package, what is errors at the least, and all
 /// of it where `everything` is wanted: three lines and more for each probe.
@@ -44,15 +52,22 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// When a thread cannot be started.
+    /// When a thread or its descriptors cannot be had.
     pub fn new() -> Result<Caller, String> {
+        // C-core ends the process by SIGABRT where it cannot have the descriptors that it
+        // waits with. So as many, and some more, are opened and closed here first.
+        [(); 2]
+            .map(|()| io::pipe())
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| format!("gRPC cannot have its descriptors: {error}"))?;
         // One queue: grpcio's default is one, with a thread, per core.
         panics::caught(|| EnvBuilder::new().cq_count(1).name_prefix("grpc").build())
             .map(|environment| {
                 let environment = Arc::new(environment);
                 Caller { environment }
             })
-            .map_err(|message| format!("gRPC cannot start its thread: {message}"))
+            .map_err(|panic| format!("gRPC cannot start its thread: {panic}"))
     }
 
     /// Calls `method` over `socket`, which is closed afterwards, until
@@ -71,7 +86,6 @@ impl Caller {
     ) -> Result<Reply, CallError> {
         let timeout = window.answer_by().saturating_duration_since(Instant::now());
         let ration = Ration::new(&socket);
-        // grpcio panics on a reply of status OK without a message.
         let result = panics::caught(|| {
             let client = Client::new(self.channel(socket, address));
             let options = CallOption::default().timeout(timeout);
@@ -95,7 +109,7 @@ impl Caller {
             }
             Ok(Err(Error::RpcFailure(status))) => {
                 let code = Code(status.code().into());
-                Err(CallError::new(code, status.message()))
+                Err(CallError::new(code, &explained(status.message())))
             }
             Ok(Err(Error::Codec(error))) => Err(CallError::new(
                 Code::INTERNAL,
@@ -105,13 +119,7 @@ impl Caller {
                 ),
             )),
             Ok(Err(error)) => Err(CallError::new(Code::INTERNAL, &error.to_string())),
-            Err(panic) => Err(CallError::new(
-                Code::INTERNAL,
-                &format!(
-                    "gRPC panicked ({panic}), as it does on a reply to {} that is OK but has no message",
-                    method.name
-                ),
-            )),
+            Err(panic) => Err(panicked(&panic, method.name)),
         }
     }
 
@@ -123,6 +131,11 @@ impl Caller {
         let builder = ChannelBuilder::new(Arc::clone(&self.environment))
             .default_authority(address.authority())
             .max_receive_message_len(MESSAGE_MAX)
+            // Between the first limit, which is 8 KiB by default, and the second one, which is
+            // 16, C-core refuses by chance (its random_early_detection.cc): the same driver
+            // would be healthy today and ill tomorrow. With both the same there is no between.
+            .raw_cfg_int(c"grpc.max_metadata_size".to_owned(), METADATA_MAX)
+            .raw_cfg_int(c"grpc.absolute_max_metadata_size".to_owned(), METADATA_MAX)
             // An inflated message is looked at only when all of it is there: 16 KiB
             // become 16 MB. Nothing but identity is offered, and nothing is inflated.
             .raw_cfg_int(c"grpc.per_message_decompression".to_owned(), 0)
@@ -141,6 +154,42 @@ impl Caller {
     }
 }
 
+/// What C-core says, in words that lead somewhere, where its own do not. All else is passed on.
+fn explained(message: &str) -> Cow<'_, str> {
+    match (http_status(message), message) {
+        (Some(status), _) => format!("a proxy answers for the driver (HTTP {status})").into(),
+        // Its words for a stream that it has ended because of what came in it: a content type
+        // that is not gRPC's, headers that break the rules.
+        (None, "Stream removed") => "the reply is not one of gRPC's (Stream removed)".into(),
+        (None, message) => message.into(),
+    }
+}
+
+/// The status of HTTP in what C-core says of a reply that has one but 200, and none of gRPC's
+/// (its http_client_filter.cc). No gRPC server answers so; what does is a proxy in front of
+/// one that it cannot reach or has not got.
+fn http_status(message: &str) -> Option<u16> {
+    message
+        .strip_prefix("Received http2 header with status: ")?
+        .parse()
+        .ok()
+}
+
+/// What a panic in a call means. The package grpcio panics by itself on a reply of status OK
+/// that has no message, which is the driver's doing. A panic at any other place is a bug of
+/// this program, and says nothing of the driver.
+fn panicked(panic: &Panic, method: &str) -> CallError {
+    if !panic.is_in("grpcio") {
+        return CallError::of_a_bug(panic);
+    }
+    CallError::new(
+        Code::INTERNAL,
+        &format!(
+            "gRPC panicked ({panic}), as it does on a reply to {method} that is OK but has no message"
+        ),
+    )
+}
+
 /// A call that nobody answered in time, told the same by whoever noticed first.
 pub(super) fn no_answer(method: &str, address: &CsiAddress, window: Window) -> CallError {
     let timeout = duration::format(window.timeout());
@@ -150,4 +199,44 @@ pub(super) fn no_answer(method: &str, address: &CsiAddress, window: Window) -> C
             "context deadline exceeded: no answer to {method} from {address} within {timeout}"
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_of_http_is_found_in_c_core_s_words_alone() {
+        for (message, status) in [
+            ("Received http2 header with status: 502", Some(502)),
+            ("Received http2 header with status: 404", Some(404)),
+            ("Received http2 header with status: ", None),
+            ("Received http2 header with status: 502 and more", None),
+            ("disk on fire", None),
+        ] {
+            assert_eq!(http_status(message), status, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_panic_is_blamed_on_the_driver_only_where_grpcio_has_it() {
+        let theirs = Panic::at("no message", "/packages/grpcio-0.13.0/src/call/client.rs");
+        let error = panicked(&theirs, "/csi.v1.Identity/Probe");
+        assert_eq!(
+            error.message,
+            "gRPC panicked (no message, at grpcio-0.13.0/src/call/client.rs:7:9), as it does on \
+             a reply to /csi.v1.Identity/Probe that is OK but has no message"
+        );
+        for file in ["src/probe/ration.rs", "/packages/protobuf-3.7.2/src/lib.rs"] {
+            let error = panicked(&Panic::at("out of bounds", file), "/csi.v1.Identity/Probe");
+            assert_eq!(error.code, Code::INTERNAL);
+            assert!(
+                error.message.starts_with(
+                    "this sidecar has a bug, and the driver has no part in it: out of bounds, at "
+                ),
+                "{error}"
+            );
+            assert!(error.message.ends_with(".rs:7:9"), "{error}");
+        }
+    }
 }

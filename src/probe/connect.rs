@@ -4,7 +4,8 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,29 @@ pub fn connect(
     until: Instant,
     mut failed: impl FnMut(&ConnectError),
 ) -> Result<OwnedFd, ConnectError> {
+    connect_while(address, until, |error| {
+        failed(error);
+        error.passing
+    })
+}
+
+/// Connects to the driver until `until` if it is there, and gives up at once if it is not:
+/// for somebody who comes again soon anyway. A driver that is slow to accept is there.
+///
+/// # Errors
+///
+/// The last attempt's error.
+pub fn connect_if_there(address: &CsiAddress, until: Instant) -> Result<OwnedFd, ConnectError> {
+    connect_while(address, until, |error| error.reason == Reason::QueueFull)
+}
+
+/// Attempts until `until` but at least one, as long as `goes_on` says of each that did not
+/// succeed that another one is to be made.
+fn connect_while(
+    address: &CsiAddress,
+    until: Instant,
+    mut goes_on: impl FnMut(&ConnectError) -> bool,
+) -> Result<OwnedFd, ConnectError> {
     let mut pause = FIRST_PAUSE;
     let mut last: Option<ConnectError> = None;
     loop {
@@ -49,9 +73,9 @@ pub fn connect(
             }
             (Err(error), _) => explain(address, &error),
         };
-        failed(&error);
+        let goes_on = goes_on(&error);
         let left = until.saturating_duration_since(Instant::now());
-        if !error.passing || left.is_zero() {
+        if !goes_on || left.is_zero() {
             return Err(error);
         }
         // For room in a queue the attempt itself has waited, in the kernel.
@@ -80,6 +104,17 @@ fn explain(address: &CsiAddress, error: &io::Error) -> ConnectError {
             Reason::QueueFull,
             true,
         ),
+        (io::ErrorKind::PermissionDenied, CsiAddress::Path(path))
+            if error.raw_os_error() == Some(libc::EACCES) && lets_us_write(path) =>
+        {
+            (
+                "permission denied, though the socket's mode allows it: \
+                 look for SELinux or AppArmor denials"
+                    .to_owned(),
+                Reason::PermissionDenied,
+                false,
+            )
+        }
         (io::ErrorKind::TimedOut, _) => ("timed out".to_owned(), Reason::TimedOut, true),
         (kind, _) => (in_words(error), reason(kind), !is_final(error)),
     };
@@ -89,6 +124,19 @@ fn explain(address: &CsiAddress, error: &io::Error) -> ConnectError {
         reason,
         passing,
     }
+}
+
+/// Whether owner and mode of the socket, and of the directories to it, let this process write to
+/// it, which is what connect(2) asks of them (unix(7)). open(2) asks the same, and only when
+/// they do it says that a socket cannot be opened: ENXIO. access(2) would not do, as it goes
+/// by the real user.
+fn lets_us_write(path: &Path) -> bool {
+    let opened = fs::OpenOptions::new()
+        .write(true)
+        // What has taken the socket's place meanwhile must not be waited for.
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path);
+    opened.is_err_and(|error| error.raw_os_error() == Some(libc::ENXIO))
 }
 
 fn reason(kind: io::ErrorKind) -> Reason {

@@ -17,31 +17,33 @@ use std::time::{Duration, Instant};
 
 use super::call::no_answer;
 use super::{
-    CallError, Code, ConnectError, Outcome, Phase, ProbeError, Readiness, Reason, Report, Window,
+    CallError, ConnectError, Outcome, Phase, ProbeError, Readiness, Reason, Report, Window,
 };
 use crate::address::CsiAddress;
 use crate::panics;
 
-/// The watchdog's patience with a probe that does not end, from the moment a
+/// The watchdog's patience with a call that does not end, from the moment a
 /// waiter found it overdue: ticks of its own, each counted once however long it
 /// took. Time on the wall jumps over a SIGSTOP, a frozen cgroup and heavy
 /// throttling, and none of these may look like a wedge.
+///
+/// A call is cancelled at its deadline, and ends then or never. Connecting is never counted:
+/// connect(2) ends in time, and a lookup of the host's name ends when the resolver gives up,
+/// which an administrator may have set to minutes (resolv.conf(5), `timeout` and `attempts`).
+/// A new process would look the name up again.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// The length of a tick.
     pub tick: Duration,
-    /// With a call, which is cancelled at its deadline and ends then or never.
-    pub calling: u32,
-    /// With a connect, where a resolver may have its own, longer timeouts.
-    pub connecting: u32,
+    /// How many of them.
+    pub ticks: u32,
 }
 
 impl Default for Patience {
     fn default() -> Patience {
         Patience {
             tick: Duration::from_secs(1),
-            calling: 10,
-            connecting: 60,
+            ticks: 10,
         }
     }
 }
@@ -335,15 +337,12 @@ impl Shared {
             // is not answered from it.
             let ended_at = Instant::now();
             let report = probed.unwrap_or_else(|panic| Report {
-                outcome: Err(ProbeError::Call(CallError::new(
-                    Code::INTERNAL,
-                    &format!("the probe panicked: {panic}"),
-                ))),
+                outcome: Err(ProbeError::Call(CallError::of_a_bug(&panic))),
                 rpc: None,
                 took: Duration::ZERO,
             });
             if let Err(panic) = panics::caught(|| ended(&report)) {
-                log::error!(err = panic.as_str(); "Cannot record a probe, this is a bug");
+                log::error!(err = panic.to_string(); "Cannot record a probe, this is a bug");
             }
             self.land(window, report, ended_at);
         }
@@ -408,14 +407,14 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// The watchdog's thread: sleeps until a waiter finds a call overdue.
+    /// The watchdog's thread: sleeps until a waiter finds a flight overdue.
     fn watch(&self, wedged: &dyn Fn(&str)) {
         loop {
             let mut state = self.lock();
             let flight = loop {
                 match state.overdue.take() {
                     Some(flight) => break flight,
-                    // No deadline: only a waiter can find a call overdue.
+                    // No deadline: only a waiter can find a flight overdue.
                     None => {
                         state = self
                             .overdue
@@ -449,15 +448,13 @@ impl Shared {
                 state = wait(&self.changed, state, left);
             };
             drop(state);
+            if connecting {
+                continue;
+            }
             ticks += 1;
-            let (patience, what) = if connecting {
-                (self.patience.connecting, "connecting to")
-            } else {
-                (self.patience.calling, "a gRPC call to")
-            };
-            if ticks >= patience {
+            if ticks >= self.patience.ticks {
                 return Some(format!(
-                    "{what} {} has not ended {ticks} s after its deadline, and never will",
+                    "a gRPC call to {} has not ended {ticks} s after its deadline, and never will",
                     self.address
                 ));
             }

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::panics::Panic;
 use crate::text;
 
 /// The result of one probe.
@@ -158,6 +159,15 @@ impl CallError {
             code,
             message: text::capped(message),
         }
+    }
+
+    /// What a panic of this program is reported as. It says nothing of the driver.
+    #[must_use]
+    pub fn of_a_bug(panic: &Panic) -> CallError {
+        CallError::new(
+            Code::INTERNAL,
+            &format!("this sidecar has a bug, and the driver has no part in it: {panic}"),
+        )
     }
 }
 

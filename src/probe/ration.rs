@@ -9,6 +9,11 @@
 //! what a driver does not take counts as sent, and the socket is read to what is there
 //! and ends, as one whose other side has gone.
 //!
+//! Once a call has its answer there is nothing left to say. C-core would send GOAWAY with the
+//! words "Channel Destroyed" before it closes the connection, and a driver on gRPC's C++ or
+//! Python library newer than 1.60 logs that, for each probe. So what it sends from then on
+//! counts as sent, and the driver sees the end of the connection.
+//!
 //! Rejected: a pair of sockets in between, and copying. That was here before, and took
 //! a sixth of a probe's processor time (docs/footprint.md).
 
@@ -24,9 +29,10 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 /// The most that is read from a driver in a call, in bytes, but for the read that passes
-/// it, which is as large as all before it at most: the largest message and the largest
-/// headers and trailers that C-core takes are 48 KiB together.
-pub const RATION: usize = 128 * 1024;
+/// it, which is as large as all before it at most: the largest message that C-core takes has
+/// 16 KiB, and the metadata before and behind it 65 KiB each (call.rs). The rest is for what
+/// HTTP/2 puts around them.
+pub const RATION: usize = 160 * 1024;
 
 /// What gRPC gets to read an answer that was there by the deadline, and that it
 /// had not read yet because this process was stopped or starved.
@@ -42,8 +48,12 @@ struct Given {
     socket: RawFd,
     /// Whose: the number of a socket that gRPC has closed is soon another's.
     owner: u64,
+    /// By which the kernel knows the socket itself, whatever its number.
+    inode: u64,
     left: usize,
     last_read: Option<Instant>,
+    /// Its call has its answer.
+    is_answered: bool,
     /// Its call is over, and gRPC has closed it or is about to.
     is_over: bool,
 }
@@ -79,6 +89,13 @@ fn is_a_drivers(socket: RawFd) -> bool {
     with(socket, |_| ()).is_some()
 }
 
+/// Whether it is a driver's, and its call has its answer. The number alone does not say: gRPC
+/// may have closed the socket, and a DNS server may have it now.
+fn is_answered(socket: RawFd) -> bool {
+    let inode = with(socket, |given| given.is_answered.then_some(given.inode)).flatten();
+    inode.is_some_and(|inode| inode == system_calls::inode(socket))
+}
+
 /// What is given to a driver's socket until this is dropped, and the wait for a reply.
 pub struct Ration {
     socket: RawFd,
@@ -106,8 +123,10 @@ impl Ration {
         all.push(Given {
             socket: ration.socket,
             owner: ration.owner,
+            inode: system_calls::inode(ration.socket),
             left: RATION,
             last_read: None,
+            is_answered: false,
             is_over: false,
         });
         ration
@@ -125,6 +144,12 @@ impl Ration {
             .is_some_and(what)
     }
 
+    fn change(&self, what: impl FnOnce(&mut Given)) {
+        if let Some(given) = given().iter_mut().find(|given| given.owner == self.owner) {
+            what(given);
+        }
+    }
+
     /// Waits until `reply` is there. If it is not by `overdue`, `cancel` is to bring
     /// it about.
     pub fn serve<F: Future + Unpin>(
@@ -136,6 +161,7 @@ impl Ration {
         let waker = Waker::from(Arc::new(Sleeper(thread::current())));
         let mut context = Context::from_waker(&waker);
         let (mut until, mut cancel) = (overdue, Some(cancel));
+        let mut answer = Answer { of: Some(self) };
         loop {
             if let Poll::Ready(reply) = Pin::new(&mut reply).poll(&mut context) {
                 return reply;
@@ -152,6 +178,8 @@ impl Ration {
             } else if until == overdue && self.has_news() {
                 until = Instant::now() + LAST_CHANCE;
             } else if let Some(cancel) = cancel.take() {
+                // A call that is given up is reset: the driver is to stop its work.
+                answer.of = None;
                 cancel(&mut reply);
             }
         }
@@ -165,11 +193,22 @@ impl Ration {
     }
 }
 
+/// Says at the end of the wait that the answer is there, also if grpcio panics on it.
+struct Answer<'a> {
+    of: Option<&'a Ration>,
+}
+
+impl Drop for Answer<'_> {
+    fn drop(&mut self) {
+        if let Some(ration) = self.of {
+            ration.change(|given| given.is_answered = true);
+        }
+    }
+}
+
 impl Drop for Ration {
     fn drop(&mut self) {
-        if let Some(given) = given().iter_mut().find(|given| given.owner == self.owner) {
-            given.is_over = true;
-        }
+        self.change(|given| given.is_over = true);
     }
 }
 
@@ -273,6 +312,52 @@ mod tests {
         assert_eq!(serve(&ration, told, LATE), "pong");
         talk.join().unwrap();
         assert!(!ration.is_used_up());
+    }
+
+    #[test]
+    fn after_a_reply_nothing_is_sent_and_before_it_all_is() {
+        let (mut driver, ration, grpc) = line();
+        assert_eq!(send(&grpc, b"ping").unwrap(), 4);
+        let told = Told::default();
+        told.tell("pong");
+        assert_eq!(serve(&ration, told, LATE), "pong");
+        assert_eq!(send(&grpc, b"goodbye").unwrap(), 7);
+        drop(ration);
+        assert_eq!(send(&grpc, b"goodbye").unwrap(), 7);
+        drop(grpc);
+        let mut received = String::new();
+        driver.read_to_string(&mut received).unwrap();
+        assert_eq!(received, "ping");
+    }
+
+    #[test]
+    fn a_call_that_is_given_up_says_so() {
+        let (mut driver, ration, grpc) = line();
+        assert_eq!(serve(&ration, Told::default(), SOON), "cancelled");
+        assert_eq!(send(&grpc, b"reset").unwrap(), 5);
+        drop((ration, grpc));
+        let mut received = String::new();
+        driver.read_to_string(&mut received).unwrap();
+        assert_eq!(received, "reset");
+    }
+
+    #[test]
+    fn a_number_that_is_another_socket_s_now_is_sent_to() {
+        let (_driver, ration, grpc) = line();
+        let told = Told::default();
+        told.tell("pong");
+        assert_eq!(serve(&ration, told, LATE), "pong");
+        drop(ration);
+        // Under the same number.
+        let (mut other, new) = UnixStream::pair().unwrap();
+        let mut number = OwnedFd::from(grpc);
+        nix::unistd::dup2(&new, &mut number).unwrap();
+        let grpc = UnixStream::from(number);
+        assert_eq!(send(&grpc, b"query").unwrap(), 5);
+        drop((grpc, new));
+        let mut received = String::new();
+        other.read_to_string(&mut received).unwrap();
+        assert_eq!(received, "query");
     }
 
     #[test]

@@ -125,6 +125,8 @@ fn ok_without_a_message_is_a_failed_probe_and_the_next_one_is_as_good_as_any() {
                 .contains("code = Internal desc = gRPC panicked ("),
             "{response:?}"
         );
+        let place = ", at grpcio-0.13.0/src/call/client.rs:";
+        assert!(response.body.contains(place), "{response:?}");
     }
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
     assert!(
@@ -132,6 +134,46 @@ fn ok_without_a_message_is_a_failed_probe_and_the_next_one_is_as_good_as_any() {
         "{}",
         sidecar.log()
     );
+}
+
+#[test]
+fn a_proxy_that_answers_for_the_driver_is_named() {
+    for (status, code) in [
+        ("502", "Unavailable"),
+        ("503", "Unavailable"),
+        ("404", "Unimplemented"),
+        ("401", "Unauthenticated"),
+        ("418", "Unknown"),
+    ] {
+        for page in [b"".as_slice(), b"x"] {
+            let dir = Dir::new();
+            h2::serve(dir.socket().as_ref(), move |mut call| {
+                let answer = h2::no_grpc(call.stream, status, "application/grpc", page);
+                call.send(&answer);
+            });
+            let words = format!("a proxy answers for the driver (HTTP {status})");
+            let expected = format!("rpc error: code = {code} desc = {words}");
+            assert_eq!(ask(&dir).body, expected);
+        }
+    }
+}
+
+/// C-core refuses the content type before it looks at the status.
+#[test]
+fn a_page_in_place_of_a_reply_is_no_reply_of_grpc_s() {
+    for (status, content_type) in [("502", "text/html"), ("200", "text/plain; charset=utf-8")] {
+        for page in [b"".as_slice(), b"<html></html>"] {
+            let dir = Dir::new();
+            h2::serve(dir.socket().as_ref(), move |mut call| {
+                let answer = h2::no_grpc(call.stream, status, content_type, page);
+                call.send(&answer);
+            });
+            assert_eq!(
+                ask(&dir).body,
+                "rpc error: code = Unknown desc = the reply is not one of gRPC's (Stream removed)"
+            );
+        }
+    }
 }
 
 #[test]

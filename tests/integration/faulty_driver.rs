@@ -168,7 +168,7 @@ fn a_reply_of_300_mb_is_not_held() {
         assert_eq!(
             response.body,
             "rpc error: code = ResourceExhausted desc = \
-             the driver's reply to /csi.v1.Identity/Probe is far too large: more than 131072 bytes"
+             the driver's reply to /csi.v1.Identity/Probe is far too large: more than 163840 bytes"
         );
     }
     // The most that was resident at any moment.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::net::{UnixListener, UnixStream};
 
+use super::support::seccomp::refuse_to_connect;
 use super::support::sys::shorten_queue;
 use super::support::{Dir, Driver, Sidecar, h2, sidecar};
 
@@ -65,6 +66,7 @@ fn each_reason_for_500_is_what_it_says_in_that_case() {
             Box::new(())
         }),
         ("no permission", |dir| driver(dir, &[])),
+        ("a security module", |dir| driver(dir, &[])),
         ("a file", |dir| {
             std::fs::write(dir.socket(), "x").unwrap();
             Box::new(())
@@ -79,6 +81,18 @@ fn each_reason_for_500_is_what_it_says_in_that_case() {
         ("a connection that is closed", |dir| {
             Box::new(h2::serve(dir.socket().as_ref(), |call| {
                 let _ = call.socket.shutdown(std::net::Shutdown::Both);
+            }))
+        }),
+        ("a proxy", |dir| {
+            Box::new(h2::serve(dir.socket().as_ref(), |mut call| {
+                let answer = h2::no_grpc(call.stream, "502", "application/grpc", b"");
+                call.send(&answer);
+            }))
+        }),
+        ("a proxy with a page", |dir| {
+            Box::new(h2::serve(dir.socket().as_ref(), |mut call| {
+                let answer = h2::no_grpc(call.stream, "502", "text/html", b"<html></html>");
+                call.send(&answer);
             }))
         }),
         ("another service", |dir| {
@@ -107,10 +121,17 @@ fn each_reason_for_500_is_what_it_says_in_that_case() {
         let dir = Dir::new();
         let _alive = scene(&dir);
         // With the default timeout, which is in one of the answers.
-        let sidecar = if *what == "no permission" {
-            Sidecar::start_without_permission(&dir)
-        } else {
-            Sidecar::start(&dir.socket(), &[])
+        let sidecar = match *what {
+            "no permission" => Sidecar::start_without_permission(&dir),
+            "a security module" => {
+                let mut command = sidecar::command();
+                command
+                    .arg(format!("--csi-address={}", dir.socket()))
+                    .arg("--http-endpoint=127.0.0.1:0");
+                refuse_to_connect(&mut command, &dir.socket(), libc::EACCES);
+                Sidecar::run(&mut command)
+            }
+            _ => Sidecar::start(&dir.socket(), &[]),
         };
         let response = sidecar.healthz();
         assert_eq!(response.status, 500, "{what}");

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -10,6 +11,7 @@ use std::sync::LazyLock;
 use serde_json::Value;
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::support::seccomp;
 use super::support::siege::connect;
 use super::support::{Dir, Driver, Sidecar, h2, http, sidecar};
 
@@ -607,4 +609,44 @@ fn nobody_can_connect_to_the_private_streams() {
         let error = socket.connect(&address).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
     }
+}
+
+/// The addresses at which a process listens, as proc(5) has them in `net/tcp`.
+fn listeners(pid: i32) -> Vec<SocketAddr> {
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let own: BTreeSet<String> = descriptors
+        .filter_map(|descriptor| std::fs::read_link(descriptor.unwrap().path()).ok())
+        .filter_map(|target| {
+            let target = target.to_string_lossy();
+            let number = target.strip_prefix("socket:[")?.strip_suffix(']')?;
+            Some(number.to_owned())
+        })
+        .collect();
+    let table = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap();
+    table
+        .lines()
+        .skip(1)
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|fields| fields[3] == "0A" && own.contains(fields[9]))
+        .map(|fields| {
+            let (host, port) = fields[1].split_once(':').unwrap();
+            // In the order of the processor.
+            let host = u32::from_str_radix(host, 16).unwrap().to_ne_bytes();
+            (host, u16::from_str_radix(port, 16).unwrap()).into()
+        })
+        .collect()
+}
+
+#[test]
+fn without_unix_sockets_there_is_nothing_private_to_connect_to() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let mut command = sidecar::command();
+    command
+        .arg(format!("--csi-address={}", dir.socket()))
+        .arg("--http-endpoint=127.0.0.1:0");
+    seccomp::refuse(&mut command, &[seccomp::BINDS_UNIX], libc::EACCES);
+    let sidecar = Sidecar::run(&mut command);
+    assert_eq!(sidecar.healthz().both(), (200, "ok"));
+    assert_eq!(listeners(sidecar.pid), [sidecar.address]);
 }

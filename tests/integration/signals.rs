@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use super::support::process::Process;
 use super::support::sidecar;
 use super::support::sys::send_signal;
 use super::support::{Dir, Driver, PATIENCE, Sidecar, in_namespaces};
@@ -36,6 +37,21 @@ fn a_stop_before_any_request_or_driver_ends_it_with_0() {
     let mut sidecar = Sidecar::start(&dir.socket(), &[]);
     sidecar.process.signal(libc::SIGTERM);
     assert_eq!(sidecar.process.wait().code(), Some(0));
+}
+
+#[test]
+fn a_stop_at_its_first_word_ends_it_with_0() {
+    for _ in 0..50 {
+        let mut command = sidecar::command();
+        command.args([
+            "--csi-address=/no/such/socket",
+            "--http-endpoint=127.0.0.1:0",
+        ]);
+        let mut process = Process::start(&mut command);
+        process.err.wait_for(0, "Starting");
+        process.signal(libc::SIGTERM);
+        assert_eq!(process.wait().code(), Some(0));
+    }
 }
 
 #[test]

@@ -97,7 +97,8 @@ unsafe extern "C" fn recvmsg(socket: c_int, message: *mut msghdr, flags: c_int) 
     ssize_t::try_from(received).unwrap_or(-1)
 }
 
-/// sendmsg(2), which does as if what a driver does not take had been sent.
+/// sendmsg(2), which does as if what a driver does not take had been sent, and what comes after
+/// its answer, too.
 ///
 /// # Safety
 ///
@@ -110,6 +111,9 @@ unsafe extern "C" fn sendmsg(socket: c_int, message: *const msghdr, flags: c_int
     let is_grpc = flags & libc::MSG_FASTOPEN == 0 && super::is_a_drivers(socket);
     // SAFETY: the caller gives a msghdr that nobody changes meanwhile.
     let asked = Message::new(unsafe { &*message });
+    if is_grpc && super::is_answered(socket) {
+        return asked.length();
+    }
     // SAFETY: what it points to is the caller's msghdr's, and is only read.
     let sent = unsafe {
         libc::syscall(
@@ -206,6 +210,18 @@ unsafe extern "C" fn epoll_wait(
         )
     };
     c_int::try_from(result).unwrap_or(-1)
+}
+
+/// The number by which the kernel knows a socket while it is open; 0 if it does not tell.
+pub(super) fn inode(socket: RawFd) -> u64 {
+    let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: writes a stat, which this is.
+    let result = unsafe { libc::fstat(socket, status.as_mut_ptr()) };
+    if result != 0 {
+        return 0;
+    }
+    // SAFETY: fstat(2) has succeeded, and so has written all of it.
+    unsafe { status.assume_init() }.st_ino
 }
 
 /// Whether there are bytes to read. A number that is no socket any more has none.

@@ -10,7 +10,6 @@ use csi_livenessprobe::admission::head::{Head, read};
 use csi_livenessprobe::admission::{Door, Entrance, HEAD_BYTES, UnderWay, streams};
 use csi_livenessprobe::health::{Paths, Route};
 use csi_livenessprobe::server::{self, Reply};
-use csi_livenessprobe::socket;
 
 /// Beyond this a client gives up, and so does the test.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -115,13 +114,12 @@ fn open() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let address = listener.local_addr().expect("an address");
     let origin = Instant::now();
-    let (inner, private) = socket::private_listener(streams(0)).expect("private streams");
     let respond = Arc::new(|route: Route, _: Instant| match route {
         Route::Health(_) => Reply::plain(200, HEALTHY.to_owned()),
         Route::Metrics => Reply::plain(200, EXPOSITION.to_owned()),
         Route::Unknown => Reply::plain(404, "404 page not found".to_owned()),
     });
-    server::serve(inner, origin, respond, beyond_repair).expect("tiny_http");
+    let private = server::open(streams(0), origin, respond, beyond_repair).expect("tiny_http");
     let entrance = Entrance {
         listener,
         paths: paths(),

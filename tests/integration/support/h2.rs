@@ -118,6 +118,19 @@ pub fn ok_without_message(stream: u32) -> Vec<u8> {
     [answer_begins(stream), answer_ends(stream, "0")].concat()
 }
 
+/// A proxy's answer with a status of HTTP's, and none of gRPC's: headers alone, or a page.
+pub fn no_grpc(stream: u32, status: &str, content_type: &str, page: &[u8]) -> Vec<u8> {
+    let block = header_block(&[(":status", status), ("content-type", content_type)]);
+    if page.is_empty() {
+        return headers(END_STREAM, stream, &block);
+    }
+    [
+        headers(0, stream, &block),
+        frame(DATA, END_STREAM, stream, page),
+    ]
+    .concat()
+}
+
 /// `ProbeResponse` with ready=true.
 pub const READY: &[u8] = &[0x0a, 0x02, 0x08, 0x01];
 

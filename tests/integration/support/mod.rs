@@ -9,6 +9,7 @@ pub mod http;
 pub mod misconduct;
 pub mod podman;
 pub mod process;
+pub mod seccomp;
 pub mod sidecar;
 pub mod siege;
 pub mod sys;
@@ -101,4 +102,19 @@ pub fn in_namespaces(options: &[&str]) -> Option<Command> {
 pub fn skipped(why: &str) {
     assert!(std::env::var_os("CI").is_none(), "in CI, {why}");
     eprintln!("skipped: {why}");
+}
+
+/// libfaketime, which deceives a process about its wall clock. `None` where it is not
+/// installed.
+pub fn faketime() -> Option<PathBuf> {
+    let library = std::fs::read_dir("/usr/lib")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("faketime/libfaketime.so.1"))
+        .find(|path| path.exists());
+    if library.is_none() {
+        skipped("there is no libfaketime; run: packaging/tools.sh chaos");
+    }
+    library
 }

@@ -29,17 +29,19 @@ pub fn is_shipped() -> bool {
     std::env::var_os(SHIPPED).is_some()
 }
 
-/// A command line that begins with it. Where it is for another processor,
-/// `LIVENESSPROBE_RUNNER` names the emulator.
+/// The emulator, where it is for another processor.
+pub fn runner() -> Option<String> {
+    std::env::var("LIVENESSPROBE_RUNNER").ok()
+}
+
+/// A command line that begins with it.
 pub fn command() -> Command {
-    match std::env::var("LIVENESSPROBE_RUNNER") {
-        Ok(runner) => {
-            let mut command = Command::new(runner);
-            command.arg(binary());
-            command
-        }
-        Err(_) => Command::new(binary()),
-    }
+    let Some(runner) = runner() else {
+        return Command::new(binary());
+    };
+    let mut command = Command::new(runner);
+    command.arg(binary());
+    command
 }
 
 pub struct Sidecar {

@@ -1,0 +1,107 @@
+//! Metadata of a reply, as interceptors for tracing and authentication add it: what is within
+//! the limit is healthy each time, and what is beyond it fails each time, and says so.
+
+use super::support::{Dir, Sidecar, h2};
+
+/// Where a driver puts it.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Initial,
+    Trailing,
+    Both,
+}
+
+/// In how many entries.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    One,
+    Many,
+}
+
+const PARTS: [Part; 3] = [Part::Initial, Part::Trailing, Part::Both];
+
+/// Entries of this size together, as HTTP/2 counts: name, value and 32 bytes for each (RFC
+/// 9113, section 10.5.1).
+fn entries(form: Form, size: usize) -> Vec<(String, String)> {
+    const EACH: usize = 256;
+    let entry = |name: String, size: usize| {
+        let value = "y".repeat(size - 32 - name.len());
+        (name, value)
+    };
+    match form {
+        Form::One => vec![entry("x-trace".to_owned(), size)],
+        Form::Many => (0..size / EACH)
+            .map(|number| entry(format!("x-baggage-{number}"), EACH))
+            .collect(),
+    }
+}
+
+/// The answer of a driver that is well, with so much metadata.
+fn answer(stream: u32, part: Part, form: Form, size: usize) -> Vec<u8> {
+    let more = entries(form, size);
+    let block = |first: &[(&str, &str)], with_more: bool| {
+        let more = more.iter().filter(|_| with_more);
+        let all = first
+            .iter()
+            .copied()
+            .chain(more.map(|(name, value)| (name.as_str(), value.as_str())));
+        h2::header_block(&all.collect::<Vec<_>>())
+    };
+    let is_initial = matches!(part, Part::Initial | Part::Both);
+    let is_trailing = matches!(part, Part::Trailing | Part::Both);
+    let begin = [(":status", "200"), ("content-type", "application/grpc")];
+    [
+        h2::headers(0, stream, &block(&begin, is_initial)),
+        h2::message(stream, h2::READY),
+        h2::headers(
+            h2::END_STREAM,
+            stream,
+            &block(&[("grpc-status", "0")], is_trailing),
+        ),
+    ]
+    .concat()
+}
+
+fn before_a_driver_with(part: Part, form: Form, size: usize) -> (Dir, Sidecar) {
+    let dir = Dir::new();
+    h2::serve(dir.socket().as_ref(), move |mut call| {
+        let answer = answer(call.stream, part, form, size);
+        call.send(&answer);
+    });
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    (dir, sidecar)
+}
+
+#[test]
+fn up_to_64_kib_is_healthy_each_time() {
+    for form in [Form::One, Form::Many] {
+        for part in PARTS {
+            for size in [9, 12, 15, 63, 64] {
+                let (_dir, sidecar) = before_a_driver_with(part, form, size * 1024);
+                for round in 0..20 {
+                    let what = format!("{size} KiB, {part:?}, {form:?}, round {round}");
+                    assert_eq!(sidecar.healthz().both(), (200, "ok"), "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_beyond_the_limit_fails_each_time_and_is_told_so() {
+    for form in [Form::One, Form::Many] {
+        for part in PARTS {
+            for size in [66, 80, 120, 300] {
+                let (_dir, sidecar) = before_a_driver_with(part, form, size * 1024);
+                for round in 0..5 {
+                    let what = format!("{size} KiB, {part:?}, {form:?}, round {round}");
+                    let response = sidecar.healthz();
+                    assert_eq!(response.status, 500, "{what}");
+                    let is_told = response.body.contains("metadata size exceeds hard limit")
+                        || response.body.contains("is far too large");
+                    assert!(is_told, "{what}: {response:?}");
+                }
+            }
+        }
+    }
+}
