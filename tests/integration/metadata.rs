@@ -88,7 +88,7 @@ fn up_to_64_kib_is_healthy_each_time() {
 }
 
 #[test]
-fn what_is_beyond_the_limit_fails_each_time_and_is_told_so() {
+fn what_is_beyond_the_limit_fails_each_time_and_says_so() {
     for form in [Form::One, Form::Many] {
         for part in PARTS {
             for size in [66, 80, 120, 300] {
@@ -97,9 +97,9 @@ fn what_is_beyond_the_limit_fails_each_time_and_is_told_so() {
                     let what = format!("{size} KiB, {part:?}, {form:?}, round {round}");
                     let response = sidecar.healthz();
                     assert_eq!(response.status, 500, "{what}");
-                    let is_told = response.body.contains("metadata size exceeds hard limit")
+                    let is_said = response.body.contains("metadata size exceeds hard limit")
                         || response.body.contains("is far too large");
-                    assert!(is_told, "{what}: {response:?}");
+                    assert!(is_said, "{what}: {response:?}");
                 }
             }
         }
