@@ -4,5 +4,6 @@
 //! with the library too, and a server needs what is left out here.
 
 mod entropy;
+mod metadata;
 mod parts;
 mod unthreaded;

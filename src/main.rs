@@ -136,7 +136,7 @@ fn broken(panic: &str) -> Exit {
     })
 }
 
-/// A closed stdout is no error: then nobody wants to read this.
+/// A closed stdout is no error: its other end does not want to read this.
 fn print(text: &str) -> Exit {
     let mut stdout = std::io::stdout();
     let _ = stdout.write_all(text.as_bytes());

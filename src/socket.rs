@@ -392,9 +392,9 @@ mod tests {
     }
 
     #[test]
-    fn of_two_errors_the_one_about_the_driver_is_told() {
+    fn of_two_errors_the_one_about_the_driver_is_kept() {
         let error = io::Error::from_raw_os_error;
-        for (before, after, told) in [
+        for (before, after, expected) in [
             (libc::ECONNREFUSED, libc::EADDRNOTAVAIL, libc::ECONNREFUSED),
             (libc::ECONNREFUSED, libc::EAFNOSUPPORT, libc::ECONNREFUSED),
             (libc::ETIMEDOUT, libc::ENETUNREACH, libc::ETIMEDOUT),
@@ -404,7 +404,7 @@ mod tests {
             (libc::ECONNREFUSED, libc::EHOSTUNREACH, libc::EHOSTUNREACH),
         ] {
             let found = the_more_telling(Some(error(before)), error(after));
-            assert_eq!(found.raw_os_error(), Some(told), "{before}, {after}");
+            assert_eq!(found.raw_os_error(), Some(expected), "{before}, {after}");
         }
         let only = the_more_telling(None, error(libc::ENETUNREACH));
         assert_eq!(only.raw_os_error(), Some(libc::ENETUNREACH));

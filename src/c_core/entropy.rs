@@ -2,7 +2,7 @@
 //!
 //! Abseil's random numbers are seeded by `ReadSeedMaterialFromOSEntropy`. With musl for the C
 //! library it reads /dev/urandom, and where there is no such file (a container with a bare
-//! /dev, the one in which `--once` is a guest) it throws an exception that nothing catches:
+//! /dev, or a driver's own in which `--once` runs) it throws an exception that nothing catches:
 //! SIGABRT at the first connection. getrandom(2) needs no file. It may be missing, forbidden
 //! by a seccomp profile, or not ready in the first seconds of a machine, so there is a second
 //! way that cannot fail.

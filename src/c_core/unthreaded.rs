@@ -17,8 +17,8 @@
 //!   read. Here it waits where it stands, in the completion queue's thread, for all
 //!   drivers; so there has to be room always, and ration.rs keeps it.
 //!
-//! An experiment of C-core changes what is used. All are off, whoever would turn one on: the
-//! variable `GRPC_EXPERIMENTS` does not come this far in the program (src/environment.rs).
+//! An experiment of C-core changes what is used. All are off, also because the variable
+//! `GRPC_EXPERIMENTS` is removed at the start (src/environment.rs).
 //!
 //! Rejected: starting those threads and ending them again, as `Executor::SetThreadingAll`
 //! and `grpc_timer_manager_set_threading` do: a start would depend on as many threads as

@@ -131,11 +131,12 @@ impl Caller {
         let builder = ChannelBuilder::new(Arc::clone(&self.environment))
             .default_authority(address.authority())
             .max_receive_message_len(MESSAGE_MAX)
-            // Between the first limit, which is 8 KiB by default, and the second one, which is
-            // 16, C-core refuses by chance (its random_early_detection.cc): the same driver
-            // would be healthy today and ill tomorrow. With both the same there is no between.
-            .raw_cfg_int(c"grpc.max_metadata_size".to_owned(), METADATA_MAX)
-            .raw_cfg_int(c"grpc.absolute_max_metadata_size".to_owned(), METADATA_MAX)
+            // C-core's first limit is four fifths of this one, and is the one that counts:
+            // c_core/metadata.rs.
+            .raw_cfg_int(
+                c"grpc.absolute_max_metadata_size".to_owned(),
+                METADATA_MAX / 4 * 5,
+            )
             // An inflated message is looked at only when all of it is there: 16 KiB
             // become 16 MB. Nothing but identity is offered, and nothing is inflated.
             .raw_cfg_int(c"grpc.per_message_decompression".to_owned(), 0)

@@ -48,7 +48,7 @@ struct Given {
     socket: RawFd,
     /// Whose: the number of a socket that gRPC has closed is soon another's.
     owner: u64,
-    /// By which the kernel knows the socket itself, whatever its number.
+    /// The number by which the kernel knows the socket itself.
     inode: u64,
     left: usize,
     last_read: Option<Instant>,

@@ -20,14 +20,14 @@ struct Received {
 /// A driver that answers each call with these bytes, and tells of each connection.
 fn driver(dir: &Dir, answer: fn(u32) -> Vec<u8>) -> Receiver<Received> {
     let listener = UnixListener::bind(dir.socket()).unwrap();
-    let (tell, told) = channel();
+    let (report, reports) = channel();
     std::thread::spawn(move || {
         for socket in listener.incoming().map_while(Result::ok) {
-            let tell = tell.clone();
-            std::thread::spawn(move || tell.send(converse(socket, answer)));
+            let report = report.clone();
+            std::thread::spawn(move || report.send(converse(socket, answer)));
         }
     });
-    told
+    reports
 }
 
 fn converse(mut socket: UnixStream, answer: fn(u32) -> Vec<u8>) -> Received {
@@ -79,14 +79,14 @@ fn after_the_answer_the_connection_ends_without_a_last_word() {
     ];
     for (status, answer) in answers {
         let dir = Dir::new();
-        let told = driver(&dir, answer);
+        let reports = driver(&dir, answer);
         let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=15s"]);
         for _ in 0..20 {
             assert_eq!(sidecar.healthz().status, status);
         }
         // And one that has asked for the name.
         for _ in 0..20 {
-            let received = told.recv_timeout(PATIENCE).unwrap();
+            let received = reports.recv_timeout(PATIENCE).unwrap();
             assert!(received.before.contains(&h2::HEADERS), "{received:?}");
             // What C-core has sent before it has read all of the answer.
             let early = [h2::SETTINGS, h2::WINDOW_UPDATE];
@@ -102,9 +102,9 @@ fn after_the_answer_the_connection_ends_without_a_last_word() {
 #[test]
 fn a_call_that_is_given_up_is_reset() {
     let dir = Dir::new();
-    let told = driver(&dir, |_| Vec::new());
+    let reports = driver(&dir, |_| Vec::new());
     let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=300ms"]);
     assert_eq!(sidecar.healthz().status, 500);
-    let received = told.recv_timeout(Duration::from_secs(10)).unwrap();
+    let received = reports.recv_timeout(Duration::from_secs(10)).unwrap();
     assert!(received.behind.contains(&h2::RST_STREAM), "{received:?}");
 }

@@ -95,7 +95,7 @@ fn a_slow_lookup_does_not_keep_the_name_from_being_learned() {
 }
 
 #[test]
-fn a_name_that_is_told_too_slowly_is_a_log_line() {
+fn a_name_that_comes_too_slowly_is_a_log_line() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--info-hang"]);
     let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
@@ -105,9 +105,9 @@ fn a_name_that_is_told_too_slowly_is_a_log_line() {
     assert!(line.starts_with('W') && line.contains(cause), "{line}");
 }
 
-/// Of a driver that does not answer at all the probes tell.
+/// The probes report a driver that does not answer at all.
 #[test]
-fn a_driver_that_hangs_is_told_of_once() {
+fn a_driver_that_hangs_is_reported_once() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--info-hang", "--hang"]);
     let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);

@@ -154,6 +154,19 @@ impl Call {
 /// Listens at `path` until the process ends; GetPluginInfo is answered, each
 /// Probe goes to `probe`, which answers or does not.
 pub fn serve(path: &Path, probe: impl Fn(Call) + Send + Sync + 'static) -> UnixListener {
+    listen(path, true, probe)
+}
+
+/// The same, without acknowledging SETTINGS.
+pub fn serve_without_ack(path: &Path, probe: impl Fn(Call) + Send + Sync + 'static) {
+    listen(path, false, probe);
+}
+
+fn listen(
+    path: &Path,
+    acknowledges: bool,
+    probe: impl Fn(Call) + Send + Sync + 'static,
+) -> UnixListener {
     let listener = UnixListener::bind(path).expect("a socket for the fake driver");
     let accepting = listener.try_clone().unwrap();
     let probe = Arc::new(probe);
@@ -161,7 +174,10 @@ pub fn serve(path: &Path, probe: impl Fn(Call) + Send + Sync + 'static) -> UnixL
     std::thread::spawn(move || {
         for socket in accepting.incoming().map_while(Result::ok) {
             let (probe, count) = (Arc::clone(&probe), Arc::clone(&count));
-            std::thread::spawn(move || converse(socket, &*probe, &count));
+            // It goes with an error or without one.
+            std::thread::spawn(move || {
+                let _ = read_frames(socket, acknowledges, &*probe, &count);
+            });
         }
     });
     listener
@@ -177,11 +193,12 @@ pub fn close(listener: &UnixListener) {
 /// Serves one connection until the client goes.
 pub fn converse(socket: UnixStream, probe: &(dyn Fn(Call) + Send + Sync), count: &AtomicUsize) {
     // It goes with an error or without one.
-    let _ = read_frames(socket, probe, count);
+    let _ = read_frames(socket, true, probe, count);
 }
 
 fn read_frames(
     mut socket: UnixStream,
+    acknowledges: bool,
     probe: &(dyn Fn(Call) + Send + Sync),
     count: &AtomicUsize,
 ) -> io::Result<()> {
@@ -197,7 +214,9 @@ fn read_frames(
         let mut payload = vec![0; usize::try_from(length).unwrap()];
         socket.read_exact(&mut payload)?;
         match kind {
-            SETTINGS if flags & ACK == 0 => socket.write_all(&frame(SETTINGS, ACK, 0, &[]))?,
+            SETTINGS if flags & ACK == 0 && acknowledges => {
+                socket.write_all(&frame(SETTINGS, ACK, 0, &[]))?;
+            }
             PING if flags & ACK == 0 => socket.write_all(&frame(PING, ACK, 0, &payload))?,
             HEADERS => block = payload,
             DATA if flags & END_STREAM != 0 => {
