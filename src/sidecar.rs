@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::address::ListenAddress;
 use crate::admission::{self, Door, Entrance, Late, UnderWay};
+use crate::descriptors;
 use crate::driver::{Driver, Watch};
 use crate::driver_name::DriverName;
 use crate::exit::{self, Exit};
@@ -122,6 +123,27 @@ fn entrances(options: &Options) -> Result<Vec<Entrance>, String> {
     Ok(entrances)
 }
 
+/// Whether so many private streams can be opened, and so many drivers be probed. Without
+/// this check the HTTP server would end a moment after the start, and say no more than that
+/// a connection of its own was refused.
+fn enough_descriptors(streams: usize, drivers: usize) -> Result<(), String> {
+    /// Both ends of a stream, and tiny_http's copy of one.
+    const A_STREAM: usize = 3;
+    /// The driver's connection, and gRPC's epoll and eventfd.
+    const A_PROBE: usize = 3;
+    /// The pipe that wakes the event loop, and a client.
+    const THE_REST: usize = 3;
+    let (limit, taken) = (descriptors::limit(), descriptors::open());
+    let needed = taken + streams * A_STREAM + drivers * A_PROBE + THE_REST;
+    if limit < needed {
+        return Err(format!(
+            "at most {limit} open files are allowed (RLIMIT_NOFILE, ulimit -n), and at least \
+             {needed} are needed here: raise the limit, or probe fewer drivers (now {drivers})"
+        ));
+    }
+    Ok(())
+}
+
 fn open(address: &ListenAddress) -> Result<TcpListener, String> {
     let asked = address.to_string();
     let listener =
@@ -170,6 +192,7 @@ impl Site {
         under_way: &UnderWay,
     ) -> Result<(), String> {
         let mut missing = admission::streams(self.drivers.len() - 1);
+        enough_descriptors(missing, self.drivers.len())?;
         let origin = Instant::now();
         let mut streams = Vec::new();
         while missing > 0 {

@@ -10,7 +10,8 @@ fn with_too_few_descriptors_it_ends_with_1_and_the_cause() {
     let dir = Dir::new();
     let product = sidecar::command();
     let mut failed = 0;
-    for limit in 4..24 {
+    let mut named = 0;
+    for limit in 4..32 {
         // One that can serve is ended by timeout(1), which then says 124.
         let output = Command::new("sh")
             .args(["-c", "ulimit -n $0; exec timeout 0.5 \"$@\""])
@@ -31,9 +32,16 @@ fn with_too_few_descriptors_it_ends_with_1_and_the_cause() {
                     "{limit}: {err}"
                 );
                 failed += 1;
+                named += usize::from(last.contains("RLIMIT_NOFILE"));
+                assert!(
+                    !last.contains("cannot serve HTTP any more"),
+                    "{limit}: {err}"
+                );
             }
             code => panic!("{limit}: {code:?}, {err}"),
         }
     }
     assert!(failed > 5, "{failed}");
+    // What is missing is said by name, wherever there is enough to get that far.
+    assert!(named > 5, "{named} of {failed}");
 }
