@@ -48,8 +48,9 @@ fn an_error_text_of_5_kb_is_cut() {
 
 #[test]
 fn an_error_text_too_long_for_headers_is_a_failed_call() {
-    // More than 64 KiB, of which a status' text is a part.
-    let body = body_of_failure(&"x".repeat(70_000));
+    // Metadata may have 65 KiB, and a status' text is a part of it. A little more than that
+    // is sent by grpc-go, too, because C-core advertises a quarter more than it takes.
+    let body = body_of_failure(&"x".repeat(100_000));
     let begin = match library() {
         // It knows how much we take, and resets the stream instead.
         Library::Go => "rpc error: code = Internal desc = Received RST_STREAM with error code 2",
