@@ -215,7 +215,7 @@ fn health_alone_has_no_metrics_and_metrics_alone_have_no_health() {
 fn six_hundred_connections_find_room_while_nobody_accepts() {
     let dir = Dir::new();
     let sidecar = Sidecar::start(&dir.socket(), &[]);
-    sidecar.process.signal(libc::SIGSTOP);
+    sidecar.process.freeze();
     // A SYN that meets a full queue is dropped, and sent again a second later.
     let waiting: Vec<TcpStream> = (0..600)
         .map(|number| {

@@ -52,7 +52,7 @@ fn freeze(sidecar: &Sidecar, meanwhile: impl FnOnce()) {
 
 fn freeze_for(time: Duration, sidecar: &Sidecar, meanwhile: impl FnOnce()) {
     let until = Instant::now() + time;
-    sidecar.process.signal(libc::SIGSTOP);
+    sidecar.process.freeze();
     eventually("a process that is stopped", || {
         sidecar.status_words("State").starts_with('T')
     });
@@ -391,7 +391,7 @@ fn a_call_that_hangs_ends_in_time_by_any_wall_clock() {
         clock.set(off);
         let before = sidecar.process.err.all().len();
         // It does not even see the deadline that it is told.
-        driver.process.signal(libc::SIGSTOP);
+        driver.process.freeze();
         let response = sidecar.healthz();
         assert!(response.body.contains("DeadlineExceeded"), "{response:?}");
         let ended = sidecar.process.err.wait_for(before, "\"Probe ended\"");
@@ -498,7 +498,7 @@ fn with_a_twentieth_of_a_processor_a_driver_that_hangs_is_no_wedge() {
     // the processor, and with the first probe that is more than a second here.
     let mut sidecar = start_in(&group, sidecar::binary().as_ref(), &dir, &[]);
     is_right(&mut sidecar, "starved");
-    driver.process.signal(libc::SIGSTOP);
+    driver.process.freeze();
     // Longer than the watchdog's patience with the first of these.
     let time = FROZEN + Duration::from_secs(3);
     asked_by_a_crowd(&sidecar, time, |status| matches!(status, 500 | 503));

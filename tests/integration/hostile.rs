@@ -217,7 +217,7 @@ fn connections_that_are_reset_before_they_are_accepted_are_passed_over() {
     lay(&sidecar, PROMPT, || {
         // They wait in the kernel's queue, and are gone when they are accepted.
         // For the well-behaved client this takes no longer than a breath.
-        sidecar.process.signal(libc::SIGSTOP);
+        sidecar.process.freeze();
         for mut stream in crowd(sidecar.address, 200, b"") {
             let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
             reset(stream);

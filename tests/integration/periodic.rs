@@ -186,14 +186,14 @@ fn http_asks_anew_when_the_last_outcome_is_old() {
     // Between two rounds: a reply that waits to be read would be news.
     let at_rest = (0..1_000).map(|_| sidecar.descriptors()).min().unwrap();
     eventually("a moment without a probe", || {
-        sidecar.process.signal(libc::SIGSTOP);
+        sidecar.process.freeze();
         let is_at_rest = sidecar.descriptors() == at_rest;
         if !is_at_rest {
             sidecar.process.signal(libc::SIGCONT);
         }
         is_at_rest
     });
-    driver.process.signal(libc::SIGSTOP);
+    driver.process.freeze();
     // As a frozen cgroup is, for longer than an outcome lasts: the interval, the
     // timeout and a second.
     std::thread::sleep(Duration::from_secs(2));

@@ -125,7 +125,7 @@ fn a_driver_that_is_frozen_runs_into_the_deadline_and_recovers() {
     let driver = Driver::start(&dir.socket(), &[]);
     let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
     assert_eq!(sidecar.healthz().status, 200);
-    driver.process.signal(libc::SIGSTOP);
+    driver.process.freeze();
     let response = sidecar.healthz();
     assert_eq!(response.status, 500);
     assert!(

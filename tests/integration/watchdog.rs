@@ -44,7 +44,7 @@ fn a_process_that_was_stopped_longer_than_that_goes_on() {
     let mut sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=2s"]);
     let asked = sidecar.ask("/healthz");
     driver.process.out.wait_for(0, "probe begin");
-    sidecar.process.signal(libc::SIGSTOP);
+    sidecar.process.freeze();
     // Longer than the deadline and the watchdog's ten seconds.
     std::thread::sleep(Duration::from_secs(13));
     sidecar.process.signal(libc::SIGCONT);

@@ -104,6 +104,21 @@ impl Process {
         send_signal(self.pid(), signal);
     }
 
+    /// Stops all of its threads, and comes back when they have stopped: kill(2) returns
+    /// before that, and on a busy machine a thread may give an answer meanwhile.
+    pub fn freeze(&self) {
+        self.signal(libc::SIGSTOP);
+        let tasks = format!("/proc/{}/task", self.pid());
+        super::eventually("a process that has stopped", || {
+            let tasks = std::fs::read_dir(&tasks).expect("the process is alive");
+            tasks.flatten().all(|task| {
+                let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                stat.rsplit_once(") ")
+                    .is_none_or(|(_, rest)| rest.starts_with(['T', 't']))
+            })
+        });
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
