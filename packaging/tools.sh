@@ -10,6 +10,8 @@ needs() {
   case $1 in
     # Cargo's linker, and gRPC's C-core.
     build) echo cmake:cmake make:make g++:g++ gcc:gcc /usr/include/stdio.h:libc6-dev ;;
+    # A pair of interfaces. Without it a test is skipped, which CI takes for a failure.
+    ci) echo ip:iproute2 unshare:util-linux ;;
     # The host's compiler links build scripts; zig does the rest.
     static-rustup) echo cmake:cmake make:make gcc:gcc /usr/include/stdio.h:libc6-dev \
       readelf:binutils python3:python3 /usr/share/doc/python3-venv:python3-venv ;;
