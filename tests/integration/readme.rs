@@ -494,3 +494,38 @@ fn the_modules_are_those_of_the_architecture() {
     }
     assert!(imports > 80, "{imports}");
 }
+
+#[test]
+fn each_outside_package_has_the_owner_that_is_named() {
+    let mut tried = 0;
+    for row in section(ARCHITECTURE, "Outside packages").lines() {
+        let Some((package, owners)) = row.strip_prefix("| ").and_then(|row| row.split_once(" | "))
+        else {
+            continue;
+        };
+        // libc is in each file with system calls.
+        if ["package", "libc"].contains(&package) {
+            continue;
+        }
+        let name = package.split(' ').next().unwrap().replace('-', "_");
+        let owners: BTreeSet<&str> = owners.split('`').skip(1).step_by(2).collect();
+        let users: BTreeSet<&str> = section(ARCHITECTURE, "Modules")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+            .filter(|module| {
+                sources(module).iter().any(|source| {
+                    let code = source.split("#[cfg(test)]").next().unwrap();
+                    code.lines()
+                        .filter(|line| !line.trim().starts_with("//"))
+                        .any(|line| line.contains(&format!("{name}::")))
+                })
+            })
+            .collect();
+        assert!(
+            !users.is_empty() && users.is_subset(&owners),
+            "{package}: {users:?}"
+        );
+        tried += 1;
+    }
+    assert_eq!(tried, 9);
+}
