@@ -12,6 +12,9 @@
 #![allow(unsafe_code, reason = "a C++ symbol, see SAFETY")]
 
 /// The beginning of a `grpc_core::RandomEarlyDetection`.
+///
+/// The linker does not check this layout: if the class began otherwise, it would link all the
+/// same, and the limit would be read from other bytes.
 #[repr(C)]
 struct Limits {
     soft: u64,

@@ -14,6 +14,9 @@
 //! they oversleep by as much. And one that fires while another is at it starts a
 //! thread that never ends. The driver is told the deadline without that filter.
 //!
+//! What puts the event engine into a channel's arguments is left out, too, so a channel has
+//! none, and unthreaded.rs gives none: call.rs must turn off all that would use it.
+//!
 //! Rejected: a copy of grpcio-sys with a shorter list in it, which would be
 //! hundreds of thousands of lines to keep up to date, and `GRPC_NO_RLS` and the
 //! like, which take out one balancer of seven.

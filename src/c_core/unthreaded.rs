@@ -11,11 +11,15 @@
 //!   the socket is connected. Were one set nevertheless, it would never fire.
 //! - **The event engine**, in C-core 1.56 no more than a clock for HTTP/2 pings:
 //!   a server's last words, keepalive, and what measures the bandwidth; call.rs turns off
-//!   the latter two (`grpc.keepalive_time_ms`, `grpc.http2.bdp_probe`). There is none; who
-//!   looks for one finds a null pointer.
+//!   the latter two (`grpc.keepalive_time_ms`, `grpc.http2.bdp_probe`). We provide none, so any
+//!   C-core code that asks for the event engine gets a null pointer. None of the paths we use
+//!   asks. Without the first argument each channel would call through it when it is made,
+//!   without the second when a driver answers a ping: docs/c-core.md.
 //! - **The executor**, where C-core waits for room to write to a driver that does not
 //!   read. Here it waits where it stands, in the completion queue's thread, for all
-//!   drivers; so there has to be room always, and ration.rs keeps it.
+//!   drivers; so there has to be room always, and `sendmsg` in ration/system_calls.rs sees to
+//!   it. And C-core uses it where a producer is in the middle of adding to a combiner's queue:
+//!   that work comes back to the same thread, which tries again until the producer is done.
 //!
 //! An experiment of C-core changes what is used. All are off, also because the variable
 //! `GRPC_EXPERIMENTS` is removed at the start (src/environment.rs).

@@ -119,12 +119,30 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_shows_this_very_help() {
-        let readme = include_str!("../../README.md");
+    fn the_usage_shows_this_very_help() {
+        let usage = include_str!("../../docs/usage.md");
         assert!(
-            readme.contains(&format!("```text\n$ livenessprobe --help\n{}```", help())),
-            "README.md is behind; `livenessprobe --help` says:\n{}",
+            usage.contains(&format!("```text\n$ livenessprobe --help\n{}```", help())),
+            "docs/usage.md is behind; `livenessprobe --help` says:\n{}",
             help()
         );
+    }
+
+    #[test]
+    fn the_readme_s_flags_have_these_variables_and_defaults() {
+        let readme = include_str!("../../README.md");
+        let (_, section) = readme.split_once("\n## Flags\n").unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let mut rows = 0;
+        for line in section.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let code = |cell: &'static str| cell.trim_matches('`');
+            let flag = FLAGS.iter().find(|flag| flag.name == code(cells[1]));
+            let flag = flag.unwrap_or_else(|| panic!("{line}"));
+            assert_eq!(code(cells[2]), flag.variable, "{line}");
+            assert_eq!(code(cells[3]), flag.default, "{line}");
+            rows += 1;
+        }
+        assert_eq!(rows, 5);
     }
 }

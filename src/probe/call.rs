@@ -90,7 +90,8 @@ impl Caller {
             let client = Client::new(self.channel(socket, address));
             let options = CallOption::default().timeout(timeout);
             let reply = client.unary_call_async(method, request, options)?;
-            // gRPC tells the driver of the deadline, and this keeps it (c_core/parts.rs).
+            // gRPC sends the driver the deadline, and only this line keeps it: the filter that
+            // would is left out (c_core/parts.rs), and so are timers (c_core/unthreaded.rs).
             ration.serve(reply, window.answer_by(), ClientUnaryReceiver::cancel)
         });
         match result {
@@ -141,11 +142,13 @@ impl Caller {
             // become 16 MB. Nothing but identity is offered, and nothing is inflated.
             .raw_cfg_int(c"grpc.per_message_decompression".to_owned(), 0)
             .raw_cfg_int(c"grpc.compression_enabled_algorithms_bitset".to_owned(), 1)
-            // Neither measures with pings how fast the driver is, nor asks whether it is still
-            // there; not after 24 days either, which is the default. There is no timer for
-            // it: c_core/unthreaded.rs.
+            // Both lines keep the process from a null pointer: C-core sets the timers of its
+            // pings through the event engine, which c_core/unthreaded.rs leaves out. Without
+            // the second line it would set one for each channel, because i32::MAX is infinity
+            // for an argument, and 24 days for the default (docs/c-core.md).
             .raw_cfg_int(c"grpc.http2.bdp_probe".to_owned(), 0)
             .raw_cfg_int(c"grpc.keepalive_time_ms".to_owned(), i32::MAX);
+        // A direct channel, without resolver, balancer and timers: c_core/parts.rs has none.
         // Retries and http_proxy are of channels with a resolver, and compression is off:
         // each word about them would be copied several times for each probe.
         // SAFETY: `socket` is a connected stream socket, and giving up its

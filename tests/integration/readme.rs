@@ -1,4 +1,4 @@
-//! The README's examples and tables, held to what the binary does. Its flags are
+//! The examples and tables of README.md and docs/, held to what the binary does. Flags are
 //! compared with `--help` in src/flags/help.rs.
 
 use std::collections::BTreeSet;
@@ -9,10 +9,13 @@ use super::support::sys::shorten_queue;
 use super::support::{Dir, Driver, Sidecar, h2, sidecar};
 
 const README: &str = include_str!("../../README.md");
+const USAGE: &str = include_str!("../../docs/usage.md");
+const BUILDING: &str = include_str!("../../docs/building.md");
+const ARCHITECTURE: &str = include_str!("../../docs/architecture.md");
 
-/// The text between this heading and the next one.
-fn section(heading: &str) -> &'static str {
-    let (_, rest) = README
+/// The text between this heading of a document and the next one.
+fn section(document: &'static str, heading: &str) -> &'static str {
+    let (_, rest) = document
         .split_once(&format!("\n## {heading}\n"))
         .unwrap_or_else(|| panic!("no section {heading:?}"));
     rest.split("\n## ").next().unwrap()
@@ -115,7 +118,7 @@ fn each_reason_for_500_is_what_it_says_in_that_case() {
             driver(dir, &["--error=9", "--message=disk on fire"])
         }),
     ];
-    let rows = first_cells(section("Why did it say 500?"));
+    let rows = first_cells(section(README, "Why did it say 500?"));
     assert_eq!(rows.len(), scenes.len(), "{rows:#?}");
     for (row, (what, scene)) in rows.iter().zip(scenes) {
         let dir = Dir::new();
@@ -142,7 +145,7 @@ fn each_reason_for_500_is_what_it_says_in_that_case() {
 
 #[test]
 fn the_verbose_answer_has_those_lines() {
-    let block = blocks(section("What it answers"), "text")[0];
+    let block = blocks(section(USAGE, "What it answers"), "text")[0];
     let (command, expected) = block.split_once('\n').unwrap();
     assert_eq!(command, "$ curl 'http://127.0.0.1:9808/healthz?verbose'");
     let dir = Dir::new();
@@ -169,7 +172,7 @@ fn the_verbose_answer_has_those_lines() {
 
 #[test]
 fn the_log_lines_are_of_that_form() {
-    let block = blocks(section("Logs"), "text")[0];
+    let block = blocks(section(USAGE, "Logs"), "text")[0];
     let dir = Dir::new();
     drop(listening(&dir));
     let sidecar = Sidecar::start(&dir.socket(), &[]);
@@ -230,7 +233,7 @@ fn the_metrics_are_those_of_the_table() {
                 .fold(series, |series, part| series.replace(part, " "))
         })
         .collect();
-    let rows = first_cells(section("Metrics"));
+    let rows = first_cells(section(README, "Metrics and alerts"));
     let written: BTreeSet<String> = rows.iter().map(|row| with_labels(row)).collect();
     assert_eq!(told, written);
 }
@@ -239,7 +242,7 @@ fn the_metrics_are_those_of_the_table() {
 /// not be one that a pod of the host's network may have.
 #[test]
 fn asking_by_hand_takes_a_port_of_one_s_own() {
-    let text = section("Why did it say 500?");
+    let text = section(README, "Why did it say 500?");
     let block = blocks(text, "sh")[0];
     let (_, ports) = block.split_once("port-forward POD ").unwrap();
     let (local, rest) = ports.split_once(':').unwrap();
@@ -252,7 +255,7 @@ fn asking_by_hand_takes_a_port_of_one_s_own() {
 /// And what an exec probe's event has is what `--once` prints: once.rs.
 #[test]
 fn the_ways_to_probe_say_what_an_event_shows() {
-    let text = section("Which way should I probe?").replace('\n', " ");
+    let text = section(USAGE, "Which way should I probe?").replace('\n', " ");
     for words in [
         "`HTTP probe failed with statuscode: 500` and no more",
         "`kubectl describe pod` shows the cause",
@@ -267,7 +270,7 @@ fn the_processors_are_those_that_are_built_for() {
     let packaging = std::fs::read_to_string("packaging/architectures.sh").unwrap();
     let (_, names) = packaging.split_once("ARCHITECTURES='").unwrap();
     let names: Vec<&str> = names.split('\'').next().unwrap().split(' ').collect();
-    let row = section("Where it differs from upstream")
+    let row = section(README, "Where it differs from upstream")
         .lines()
         .find(|line| line.contains("ppc64le and s390x"))
         .unwrap();
@@ -287,7 +290,7 @@ fn args(line: &str) -> Option<Vec<String>> {
 fn the_arguments_of_each_manifest_are_served() {
     let manifests: Vec<_> = ["yaml", "diff"]
         .iter()
-        .flat_map(|language| blocks(README, language))
+        .flat_map(|language| [blocks(README, language), blocks(USAGE, language)].concat())
         .collect();
     let mut tried = 0;
     for words in manifests
@@ -324,8 +327,12 @@ fn each_link_of_the_other_documents_leads_somewhere() {
         "SECURITY.md",
         "deploy/README.md",
         "docs/airgap.md",
+        "docs/architecture.md",
+        "docs/building.md",
+        "docs/c-core.md",
         "docs/checks.md",
         "docs/footprint.md",
+        "docs/usage.md",
     ] {
         let path = root.join(name);
         let text = std::fs::read_to_string(&path).unwrap();
@@ -347,7 +354,7 @@ fn each_link_of_the_other_documents_leads_somewhere() {
             tried += 1;
         }
     }
-    assert!(tried > 20, "{tried}");
+    assert!(tried > 40, "{tried}");
 }
 
 /// Whether a document has a heading that is linked to by this.
@@ -379,4 +386,146 @@ fn each_link_into_the_repository_leads_somewhere() {
         tried += 1;
     }
     assert!(tried > 15, "{tried}");
+}
+
+#[test]
+fn each_document_is_linked_to() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in std::fs::read_dir(root.join("docs")).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        let target = format!("docs/{name}");
+        assert!(links(README).any(|link| link == target), "{target}");
+    }
+}
+
+/// An operator reads it to the end.
+#[test]
+fn the_readme_is_short() {
+    assert!(README.lines().count() < 260);
+}
+
+#[test]
+fn building_names_this_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    for words in [
+        format!("dist/livenessprobe-{version}.oci.tar"),
+        format!("csi-livenessprobe:{version}"),
+        format!("make release VERSION={version}"),
+    ] {
+        assert!(BUILDING.contains(&words), "{words}");
+    }
+}
+
+#[test]
+fn each_make_target_that_is_named_exists() {
+    let makefile = std::fs::read_to_string("Makefile").unwrap();
+    let mut tried = 0;
+    for document in [README, BUILDING] {
+        let lines = document.lines().flat_map(|line| line.split('`'));
+        for words in lines.filter_map(|code| code.strip_prefix("make ")) {
+            for target in words.split([' ', '#']).take_while(|word| !word.is_empty()) {
+                // "SIGN_KEY=..." is no target.
+                if target.contains('=') {
+                    continue;
+                }
+                let rule = format!("\n{target}:");
+                assert!(makefile.contains(&rule), "{words}: {target}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 20, "{tried}");
+}
+
+/// The files of a module: `name.rs` and those below `name/`.
+fn sources(module: &str) -> Vec<String> {
+    let mut found = vec![std::fs::read_to_string(format!("src/{module}.rs")).unwrap()];
+    let mut todo = vec![std::path::PathBuf::from(format!("src/{module}"))];
+    while let Some(directory) = todo.pop() {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                todo.push(path);
+            } else {
+                found.push(std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_modules_are_those_of_the_architecture() {
+    let levels: std::collections::BTreeMap<&str, u32> = section(ARCHITECTURE, "Modules")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .map(|(name, rest)| (name, rest.split(' ').next().unwrap().parse().unwrap()))
+        .collect();
+    let modules: BTreeSet<String> = std::fs::read_dir("src")
+        .unwrap()
+        .filter_map(|entry| {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            name.strip_suffix(".rs").map(str::to_owned)
+        })
+        .filter(|name| name != "lib")
+        .collect();
+    let written: BTreeSet<String> = levels.keys().map(|name| (*name).to_owned()).collect();
+    assert_eq!(written, modules);
+    // One way: each imports those of a lower level alone.
+    let mut imports = 0;
+    for (module, level) in &levels {
+        for source in sources(module) {
+            // "crate::{a, b}" would be passed over.
+            assert!(!source.contains("crate::{"), "{module}");
+            let code = source.lines().filter(|line| !line.trim().starts_with("//"));
+            for line in code {
+                for rest in line.split("crate::").skip(1) {
+                    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                    let name = rest.split(|c| !is_part(c)).next().unwrap();
+                    if name == *module {
+                        continue;
+                    }
+                    let below = levels.get(name);
+                    assert!(below.is_some_and(|below| below < level), "{module}: {line}");
+                    imports += 1;
+                }
+            }
+        }
+    }
+    assert!(imports > 80, "{imports}");
+}
+
+#[test]
+fn each_outside_package_has_the_owner_that_is_named() {
+    let mut tried = 0;
+    for row in section(ARCHITECTURE, "Outside packages").lines() {
+        let Some((package, owners)) = row.strip_prefix("| ").and_then(|row| row.split_once(" | "))
+        else {
+            continue;
+        };
+        // libc is in each file with system calls.
+        if ["package", "libc"].contains(&package) {
+            continue;
+        }
+        let name = package.split(' ').next().unwrap().replace('-', "_");
+        let owners: BTreeSet<&str> = owners.split('`').skip(1).step_by(2).collect();
+        let users: BTreeSet<&str> = section(ARCHITECTURE, "Modules")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+            .filter(|module| {
+                sources(module).iter().any(|source| {
+                    let code = source.split("#[cfg(test)]").next().unwrap();
+                    code.lines()
+                        .filter(|line| !line.trim().starts_with("//"))
+                        .any(|line| line.contains(&format!("{name}::")))
+                })
+            })
+            .collect();
+        assert!(
+            !users.is_empty() && users.is_subset(&owners),
+            "{package}: {users:?}"
+        );
+        tried += 1;
+    }
+    assert_eq!(tried, 9);
 }

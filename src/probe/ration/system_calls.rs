@@ -130,6 +130,8 @@ unsafe extern "C" fn sendmsg(socket: c_int, message: *const msghdr, flags: c_int
             Some(libc::EAGAIN | libc::EPIPE | libc::ECONNRESET | libc::ENOBUFS | libc::ENOMEM)
         )
     };
+    // c_core/unthreaded.rs stands on this: for EAGAIN or ENOBUFS C-core would poll for up to ten
+    // seconds in the one thread that serves the calls of all drivers.
     if sent < 0 && is_grpc && is_refused() {
         // SAFETY: takes two numbers. The socket is the caller's, and open.
         unsafe { libc::shutdown(socket, libc::SHUT_RD) };
