@@ -21,6 +21,7 @@
 mod client;
 mod door;
 pub mod head;
+mod held;
 mod incomplete;
 mod limits;
 mod peer;

@@ -129,12 +129,10 @@ fn entrances(options: &Options) -> Result<Vec<Entrance>, String> {
 fn enough_descriptors(streams: usize, drivers: usize) -> Result<(), String> {
     /// Both ends of a stream, and tiny_http's copy of one.
     const A_STREAM: usize = 3;
-    /// The driver's connection, and gRPC's epoll and eventfd.
-    const A_PROBE: usize = 3;
     /// The pipe that wakes the event loop, and a client.
     const THE_REST: usize = 3;
     let (limit, taken) = (descriptors::limit(), descriptors::open());
-    let needed = taken + streams * A_STREAM + drivers * A_PROBE + THE_REST;
+    let needed = taken + streams * A_STREAM + drivers * descriptors::A_PROBE + THE_REST;
     if limit < needed {
         return Err(format!(
             "at most {limit} open files are allowed (RLIMIT_NOFILE, ulimit -n), and at least \

@@ -1,15 +1,16 @@
 //! The connections whose request is not complete yet, and which of them gives way when
 //! there are too many. Pure: no socket is read here and no clock is asked.
 //!
-//! The oldest connection *of the address that holds most* gives way. By age alone, one
+//! The oldest connection *of the address that holds most* gives way (`held`). By age alone, one
 //! stranger who connects often enough pushes out everybody whose request follows its
 //! connection a little later, kubelet on a busy node for one. By address, a stranger
 //! pushes out their own connections first. Against a stranger who has kubelet's own
 //! address, or as many addresses as connections, age is what is left.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::held::Held;
 use super::peer::Peer;
 
 /// What can stand in the list.
@@ -23,15 +24,14 @@ pub trait Pending {
 /// A list in the order of accept, oldest first.
 pub struct Incomplete<T> {
     list: VecDeque<T>,
-    /// How many each address has; none has zero.
-    held: BTreeMap<Peer, usize>,
+    held: Held,
 }
 
 impl<T: Pending> Incomplete<T> {
     pub fn new() -> Incomplete<T> {
         Incomplete {
             list: VecDeque::new(),
-            held: BTreeMap::new(),
+            held: Held::default(),
         }
     }
 
@@ -49,7 +49,7 @@ impl<T: Pending> Incomplete<T> {
 
     /// Adds a connection at its place: most often the end.
     pub fn insert(&mut self, pending: T) {
-        *self.held.entry(pending.peer()).or_default() += 1;
+        self.held.add(pending.peer());
         let at = self
             .list
             .partition_point(|other| other.accepted() <= pending.accepted());
@@ -59,11 +59,14 @@ impl<T: Pending> Incomplete<T> {
     /// Takes out the connection that gives way. Between addresses that hold as many,
     /// the one with the oldest connection loses it.
     pub fn give_way(&mut self) -> Option<T> {
-        let most = self.held.values().copied().max()?;
+        if self.held.are_alike() {
+            return self.remove(0);
+        }
+        let gives_way = self.held.most();
         let at = self
             .list
             .iter()
-            .position(|pending| self.held.get(&pending.peer()) == Some(&most))?;
+            .position(|pending| gives_way(pending.peer()))?;
         self.remove(at)
     }
 
@@ -92,12 +95,7 @@ impl<T: Pending> Incomplete<T> {
 
     fn remove(&mut self, at: usize) -> Option<T> {
         let pending = self.list.remove(at)?;
-        if let Some(held) = self.held.get_mut(&pending.peer()) {
-            *held -= 1;
-            if *held == 0 {
-                self.held.remove(&pending.peer());
-            }
-        }
+        self.held.remove(pending.peer());
         Some(pending)
     }
 }
@@ -111,7 +109,7 @@ mod tests {
 
     /// An address, and when it was accepted, in seconds.
     #[derive(Clone, Copy, Debug, PartialEq)]
-    struct Connection(u32, u64);
+    struct Connection(u128, u64);
 
     impl Pending for Connection {
         fn accepted(&self) -> Instant {
@@ -120,12 +118,12 @@ mod tests {
         }
 
         fn peer(&self) -> Peer {
-            Peer::V4(self.0)
+            Peer::of(self.0, self.0)
         }
     }
 
-    const KUBELET: u32 = 1;
-    const STRANGER: u32 = 2;
+    const KUBELET: u128 = 1;
+    const STRANGER: u128 = 2;
 
     fn list(connections: &[Connection]) -> Incomplete<Connection> {
         let mut list = Incomplete::new();

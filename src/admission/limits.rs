@@ -87,9 +87,9 @@ pub const ACCEPT_BATCH: usize = 32;
 /// How long nothing is accepted when descriptors or memory have run out.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Descriptors kept free for probing a driver: a connection, gRPC's epoll and eventfd, and
-/// one to spare, twice, for the driver's name is asked for at the same time.
-const DESCRIPTORS_FOR_PROBES: usize = 8;
+/// Descriptors kept free for probing a driver: twice what a probe takes, because its name is
+/// asked for at the same time, and one to spare each.
+const DESCRIPTORS_FOR_PROBES: usize = 2 * (descriptors::A_PROBE + 1);
 
 /// The bounds that depend on RLIMIT_NOFILE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

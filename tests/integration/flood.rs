@@ -8,8 +8,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::support::flood::{Stranger, ask_politely};
-use super::support::siege::{MEMORY, THREADS, connect, crowd, crowd_from, is_full, reset};
+use super::support::flood::{From, Stranger, ask_politely};
+use super::support::siege::{MEMORY, connect, crowd, crowd_from, is_full, reset};
 use super::support::{Dir, Driver, Sidecar, eventually, sidecar};
 
 /// What kubelet waits by default (`timeoutSeconds`).
@@ -17,8 +17,9 @@ const KUBELET: Duration = Duration::from_secs(1);
 /// What a client waits for its answer at most, on a machine with a processor to spare.
 const PROMPT: Duration = Duration::from_millis(500);
 
-const KUBELETS_OWN: Ipv4Addr = Ipv4Addr::LOCALHOST;
-const ANOTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const ANOTHER_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const KUBELETS_OWN: From = From::One(Ipv4Addr::LOCALHOST);
+const ANOTHER: From = From::One(ANOTHER_ADDRESS);
 
 const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -54,6 +55,9 @@ fn withstand(stranger: Stranger, descriptors: u32) {
     let _driver = Driver::start(&dir.socket(), &[]);
     let sidecar = start(&dir, descriptors);
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
+    // tiny_http's spare threads of the start may end meanwhile, and others take over.
+    sidecar.requests_at_rest();
+    let threads_before = sidecar.status("Threads");
     let flood = stranger.begin(sidecar.address);
     let (began, used) = (Instant::now(), processor_time(&sidecar));
     let answers = ask_politely(sidecar.address, 100, &PAUSES.map(Duration::from_millis));
@@ -75,20 +79,37 @@ fn withstand(stranger: Stranger, descriptors: u32) {
     let late = answers.iter().filter(|answer| answer.took > PROMPT).count();
     assert!(late == 0 || std::env::var_os("CI").is_some(), "{late} late");
     assert!(memory <= MEMORY, "{memory} KiB resident");
-    assert!(threads <= THREADS, "{threads} threads");
-    let most = AT_REST + A_CONNECTION.as_secs_f64() * rate;
+    assert!(
+        threads <= threads_before + THREADS,
+        "{threads_before} threads, then {threads}"
+    );
+    let a_connection = if stranger.says.is_empty() {
+        SILENT
+    } else {
+        ASKING
+    };
+    let most = AT_REST + a_connection.as_secs_f64() * rate;
     assert!(share < most, "{share} of a processor, and {most} at most");
+    if let Some(wanted) = stranger.rate {
+        assert!(
+            rate > 0.8 * f64::from(wanted),
+            "{rate} a second, and {wanted} were wanted"
+        );
+    }
 }
+
+/// Threads that requests may have started since: as many as there are streams.
+const THREADS: u64 = 4;
 
 /// What of a processor the clients that are answered may take.
 const AT_REST: f64 = 0.25;
-/// And what each connection of a flood may take. 17 us were measured for one that says
-/// nothing, 28 us for one that asks.
-const A_CONNECTION: Duration = Duration::from_micros(50);
+/// What each connection of a flood may take that says nothing; 17 us were measured.
+const SILENT: Duration = Duration::from_micros(35);
+/// And each that says something; 28 us were measured.
+const ASKING: Duration = Duration::from_micros(55);
 
-fn withstand_from(from: Ipv4Addr, rate: Option<u32>) {
-    let keeps: &[usize] = if is_full() { &[1_500, 4_000] } else { &[1_500] };
-    for &keeps in keeps {
+fn withstand_from(from: From, rate: Option<u32>) {
+    for keeps in [1_500, 4_000] {
         for descriptors in [1024, 64] {
             let stranger = Stranger {
                 from,
@@ -177,9 +198,10 @@ fn a_flood_beyond_the_backlog_from_kubelet_s_own_address_is_measured() {
     if !is_full() {
         return;
     }
-    for rate in [Some(5_000), Some(10_000), None] {
+    let own = [Some(5_000), Some(10_000), None].map(|rate| (KUBELETS_OWN, rate));
+    for (from, rate) in own.into_iter().chain([(From::Many, None)]) {
         let stranger = Stranger {
-            from: KUBELETS_OWN,
+            from,
             rate,
             keeps: 12_000,
             says: "",
@@ -194,14 +216,18 @@ fn a_flood_beyond_the_backlog_from_kubelet_s_own_address_is_measured() {
                 let answers = ask_politely(sidecar.address, 25, &pauses);
                 let good = answers
                     .iter()
-                    .filter(|answer| answer.line == "HTTP/1.1 200 OK");
+                    .filter(|answer| answer.line == "HTTP/1.1 200 OK")
+                    .count();
                 let slowest = answers.iter().map(|answer| answer.took).max();
                 println!(
                     "{stranger:?}, {descriptors} descriptors, {:.0} a second, pause {pause} ms: \
-                     {} of 25 answered, the slowest after {slowest:?}",
-                    flood.rate(),
-                    good.count()
+                     {good} of 25 answered, the slowest after {slowest:?}",
+                    flood.rate()
                 );
+                // A request that comes with its connection is read when that is accepted,
+                // unless strangers have more addresses than there are places.
+                let is_one = matches!(from, From::One(_));
+                assert!(!is_one || pause > 0 || good == 25, "{good} of 25");
             }
             // It lives, and is well afterwards.
             drop(flood);
@@ -230,23 +256,25 @@ fn ask_at_once(sidecar: &Sidecar, count: u32) -> Vec<String> {
     answers.collect()
 }
 
-/// So many clients that connect at once; each asks some time later, one after the other.
+/// So many clients that connect at once; each asks some time later.
 fn a_crowd_that_speaks_later(count: usize, first: Duration) {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     let sidecar = start(&dir, 1024);
     let silent = crowd(sidecar.address, count, b"");
     thread::sleep(first);
-    for (number, mut stream) in silent.into_iter().enumerate() {
-        let asked = Instant::now();
+    // One after the other, and all before the first answer is read: none is to be late for
+    // the two seconds that a request has, however busy this machine is.
+    for mut stream in &silent {
         stream.write_all(REQUEST).unwrap();
+    }
+    for (number, mut stream) in silent.into_iter().enumerate() {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(
             answer.starts_with("HTTP/1.1 200 "),
             "{number} of {count}: {answer:?}"
         );
-        assert!(asked.elapsed() < PROMPT, "{:?}", asked.elapsed());
     }
 }
 
@@ -271,6 +299,30 @@ fn four_hundred_that_connect_at_once_are_all_answered_with_64_descriptors() {
 fn crowds_that_are_silent_for_longer_than_the_kernel_keeps_them_are_all_answered() {
     for count in [127, 129, 511, 513] {
         a_crowd_that_speaks_later(count, Duration::from_millis(1_500));
+    }
+}
+
+/// The one that takes the last place may come with others, which wait for a place then and
+/// are not turned away at once.
+#[test]
+fn a_crowd_that_speaks_in_one_moment_waits_for_room() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &["--delay=60ms"]);
+    let sidecar = start(&dir, 1024);
+    sidecar.requests_at_rest();
+    let at_rest = sidecar.descriptors();
+    let silent = crowd(sidecar.address, 560, b"");
+    // The kernel has kept them until now.
+    eventually("560 connections", || sidecar.descriptors() >= at_rest + 560);
+    sidecar.process.freeze();
+    for mut stream in &silent {
+        stream.write_all(REQUEST).unwrap();
+    }
+    sidecar.process.signal(libc::SIGCONT);
+    for mut stream in silent {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
     }
 }
 
@@ -304,7 +356,7 @@ fn a_crowd_of_requests_from_another_address_leaves_room_for_kubelet() {
     let sidecar = start(&dir, 1024);
     sidecar.requests_at_rest();
     let at_rest = sidecar.descriptors();
-    let strangers = crowd_from(ANOTHER, sidecar.address, 600, REQUEST);
+    let strangers = crowd_from(ANOTHER_ADDRESS, sidecar.address, 600, REQUEST);
     eventually("512 requests", || sidecar.descriptors() >= at_rest + 512);
     for answer in ask_politely(sidecar.address, 20, &[Duration::ZERO]) {
         assert_eq!(answer.line, "HTTP/1.1 200 OK", "{answer:?}");
@@ -364,10 +416,14 @@ fn connections_that_are_reset_while_there_is_no_room_cost_nothing() {
     eventually("the last request", || {
         sidecar.descriptors() >= at_rest + 15 + 512
     });
-    let before = on_processor();
+    let (before, full) = (on_processor(), Instant::now());
     for stream in begun {
         reset(stream);
     }
+    assert!(
+        full.elapsed() < Duration::from_millis(80),
+        "too slow to reset them in time"
+    );
     // As long as newcomers wait for room (`FULL_TIME`).
     thread::sleep(Duration::from_millis(100));
     let took = on_processor().saturating_sub(before);

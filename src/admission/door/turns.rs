@@ -1,6 +1,6 @@
 //! What each of the door's sockets gets in its turn.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 use super::{Door, Numbers, is_shortage};
 use crate::admission::client::{Asking, Read, Reading, Writing, Written};
 use crate::admission::head::{self, Refusal, Request};
+use crate::admission::held::Held;
 use crate::admission::incomplete::Pending as _;
 use crate::admission::limits::{ACCEPT_BATCH, ACCEPT_PAUSE, OVERDUE_TICKS, streams_about};
 use crate::admission::peer::Peer;
@@ -114,7 +115,12 @@ impl Door {
             return;
         }
         for reading in due {
-            self.read_head(reading, now);
+            // One of those before it may have taken the last place.
+            if self.is_holding(now) {
+                self.keep(reading);
+            } else {
+                self.read_head(reading, now);
+            }
         }
         self.make_room(now);
     }
@@ -211,7 +217,7 @@ impl Door {
         true
     }
 
-    /// Takes out the newest request of the address that has most, if a newcomer's address
+    /// Takes out the newest request of an address that has most (`held`), if the newcomer's
     /// has at least two fewer: a crowd from one address then cannot take the places of all
     /// others before a driver that is slow.
     fn take_one_of_the_most(
@@ -219,20 +225,20 @@ impl Door {
         newcomer: Peer,
         may_go: impl Fn(Route) -> bool,
     ) -> Option<Asking> {
-        let mut held: BTreeMap<Peer, usize> = BTreeMap::new();
+        let mut held = Held::default();
         let clients = self
             .streams
             .iter()
             .filter_map(|stream| stream.trip.as_ref());
         let clients = clients.flat_map(|trip| &trip.clients).chain(&self.waiting);
         for client in clients.filter(|client| may_go(client.route)) {
-            *held.entry(client.peer).or_default() += 1;
+            held.add(client.peer);
         }
-        let (&most, &count) = held.iter().max_by_key(|(_, count)| **count)?;
-        if count < held.get(&newcomer).copied().unwrap_or_default() + 2 {
+        if !held.makes_way_for(newcomer) {
             return None;
         }
-        let goes = |client: &Asking| client.peer == most && may_go(client.route);
+        let gives_way = held.most();
+        let goes = |client: &Asking| gives_way(client.peer) && may_go(client.route);
         if let Some(at) = self.waiting.iter().rposition(goes) {
             return self.waiting.remove(at);
         }

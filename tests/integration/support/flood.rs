@@ -14,11 +14,30 @@ use socket2::{Domain, Socket, Type};
 use super::PATIENCE;
 use super::sys::{bind_without_port, raise_descriptor_limit};
 
+/// Where a stranger's connections come from.
+#[derive(Clone, Copy, Debug)]
+pub enum From {
+    One(Ipv4Addr),
+    /// Another address of 127.0.0.0/8 for each.
+    Many,
+}
+
+impl From {
+    /// The address of the connection of this number.
+    fn address(self, number: u32) -> Ipv4Addr {
+        match self {
+            From::One(address) => address,
+            // Beyond those that a test uses for something else.
+            From::Many => Ipv4Addr::from_bits(0x7f01_0001 + number % 0x00fe_0000),
+        }
+    }
+}
+
 /// What a stranger does.
 #[derive(Clone, Copy, Debug)]
 pub struct Stranger {
     /// The address that its connections come from.
-    pub from: Ipv4Addr,
+    pub from: From,
     /// Connections a second; as many as it can where there is no rate.
     pub rate: Option<u32>,
     /// How many connections it keeps open.
@@ -70,7 +89,7 @@ impl Stranger {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
             // It waits for nothing, not for a full queue either.
             socket.set_nonblocking(true).unwrap();
-            bind_without_port(&socket, self.from);
+            bind_without_port(&socket, self.from.address(count));
             // It may be refused for want of ports; then the next one has one.
             let _ = socket.connect(&address.into());
             if !self.says.is_empty() {
