@@ -6,6 +6,7 @@ mod heap;
 mod streams;
 
 use std::ffi::OsString;
+use std::hash::RandomState;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::SystemTime;
@@ -69,6 +70,9 @@ fn serve(options: &Options, started: SystemTime) -> Exit {
             return fail(Exit::CannotRun, "Cannot handle signals", &error.to_string());
         }
     };
+    if !has_random_bytes() {
+        return fail(Exit::CannotRun, "Cannot run", NO_RANDOM_BYTES);
+    }
     let sidecar = match Sidecar::start(options, started) {
         Ok(sidecar) => sidecar,
         Err(reason) => return fail(Exit::CannotRun, "Cannot run", &reason),
@@ -81,11 +85,28 @@ fn serve(options: &Options, started: SystemTime) -> Exit {
     signal::exit_at_once(Exit::Clean)
 }
 
+const NO_RANDOM_BYTES: &str =
+    "no source of random bytes: getrandom(2) is refused and /dev/urandom cannot be read";
+
+/// Whether the standard library finds random bytes for the keys of its hash tables, which
+/// grpcio and prometheus use. Where it finds none it panics, and the machine's fault would
+/// look like a bug of this program. It is asked for them, and no source by its name, because
+/// it has its own order of sources.
+fn has_random_bytes() -> bool {
+    panics::caught(RandomState::new).is_ok()
+}
+
 /// A guest in another program's container, so it leaves nothing behind.
 fn probe_once(options: &Options) -> Exit {
     logging::init(options.format, options.verbosity);
     warn(&options.warnings);
-    let exit = once::run(options);
+    let exit = if has_random_bytes() {
+        once::run(options)
+    } else {
+        // Where it prints each reason.
+        print(&format!("{NO_RANDOM_BYTES}\n"));
+        Exit::CannotRun
+    };
     logging::flush();
     exit
 }

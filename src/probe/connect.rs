@@ -1,11 +1,12 @@
 //! Connecting to the driver: tried again until the window closes where waiting
 //! can cure the cause, given up at once where it cannot.
 
+mod permission;
+
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::os::unix::fs::FileTypeExt as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -105,7 +106,7 @@ fn explain(address: &CsiAddress, error: &io::Error) -> ConnectError {
             true,
         ),
         (io::ErrorKind::PermissionDenied, CsiAddress::Path(path))
-            if error.raw_os_error() == Some(libc::EACCES) && lets_us_write(path) =>
+            if error.raw_os_error() == Some(libc::EACCES) && permission::lets_us_write(path) =>
         {
             (
                 "permission denied, though the socket's mode allows it: \
@@ -124,19 +125,6 @@ fn explain(address: &CsiAddress, error: &io::Error) -> ConnectError {
         reason,
         passing,
     }
-}
-
-/// Whether owner and mode of the socket, and of the directories to it, let this process write to
-/// it, which is what connect(2) asks of them (unix(7)). open(2) asks the same, and only when
-/// they do it says that a socket cannot be opened: ENXIO. access(2) would not do, as it goes
-/// by the real user.
-fn lets_us_write(path: &Path) -> bool {
-    let opened = fs::OpenOptions::new()
-        .write(true)
-        // What has taken the socket's place meanwhile must not be waited for.
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path);
-    opened.is_err_and(|error| error.raw_os_error() == Some(libc::ENXIO))
 }
 
 fn reason(kind: io::ErrorKind) -> Reason {

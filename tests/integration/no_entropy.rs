@@ -5,9 +5,17 @@ use std::process::Command;
 use super::support::seccomp::refuse;
 use super::support::{Dir, Driver, Sidecar, h2, in_namespaces, sidecar};
 
-/// A script that runs the sidecar in a mount namespace in which /dev is empty but for the file
-/// of last words.
-fn in_an_empty_dev(dir: &Dir, and_then: &str) -> Option<Command> {
+const NEITHER: &str =
+    "no source of random bytes: getrandom(2) is refused and /dev/urandom cannot be read";
+
+const SERVE: &str = "--http-endpoint=127.0.0.1:0";
+
+/// Keeps the sidecar's exit code, and prints what is in the file of last words behind its output.
+const AND_ITS_LAST_WORDS: &str = "{ \"$@\"; code=$?; cat /dev/termination-log; exit $code; }";
+
+/// A script that runs the sidecar, with this flag for its last, in a mount namespace in which
+/// /dev is empty but for the file of last words.
+fn in_an_empty_dev(dir: &Dir, flag: &str, and_then: &str) -> Option<Command> {
     let mut command = in_namespaces(&["--mount"])?;
     let product = sidecar::command();
     let empty = "mount -t tmpfs none /dev && : > /dev/termination-log";
@@ -16,7 +24,7 @@ fn in_an_empty_dev(dir: &Dir, and_then: &str) -> Option<Command> {
         .arg(product.get_program())
         .args(product.get_args())
         .arg(format!("--csi-address={}", dir.socket()))
-        .arg("--http-endpoint=127.0.0.1:0");
+        .arg(flag);
     Some(command)
 }
 
@@ -24,7 +32,7 @@ fn in_an_empty_dev(dir: &Dir, and_then: &str) -> Option<Command> {
 fn no_dev_urandom_is_no_obstacle() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let Some(mut command) = in_an_empty_dev(&dir, "exec \"$@\"") else {
+    let Some(mut command) = in_an_empty_dev(&dir, SERVE, "exec \"$@\"") else {
         return;
     };
     let sidecar = Sidecar::run(&mut command);
@@ -50,23 +58,41 @@ fn no_getrandom_is_no_obstacle_either() {
     }
 }
 
-/// Rust's hash tables need random bytes, and panic without.
+/// Rust's hash tables need random bytes, and panic without. That is no bug of this program's.
 #[test]
 fn neither_ends_the_start_with_its_cause() {
     let dir = Dir::new();
-    let and_its_last_words = "{ \"$@\"; code=$?; cat /dev/termination-log; exit $code; }";
-    let Some(mut command) = in_an_empty_dev(&dir, and_its_last_words) else {
+    let Some(mut command) = in_an_empty_dev(&dir, SERVE, AND_ITS_LAST_WORDS) else {
         return;
     };
     refuse(&mut command, &[libc::SYS_getrandom], libc::ENOSYS);
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let err = String::from_utf8(output.stderr).unwrap();
-    let cause = "failed to generate random data";
-    assert!(err.contains(cause) && err.contains(".rs:"), "{err}");
-    assert_eq!(err.lines().filter(|line| line.contains("Panic")).count(), 1);
+    let naming = format!("\"Cannot run\" err=\"{NEITHER}\"");
+    assert_eq!(err.matches(&naming).count(), 1, "{err}");
+    assert!(!err.to_lowercase().contains("panic"), "{err}");
+    // It ends before it takes a port.
+    assert!(!err.contains("Listening"), "{err}");
     let last_words = String::from_utf8(output.stdout).unwrap();
-    assert!(last_words.starts_with(cause), "{last_words}");
+    assert_eq!(last_words, format!("{NEITHER}\n"));
+}
+
+/// It runs in the driver's container, whose last words are the driver's own.
+#[test]
+fn neither_is_why_once_cannot_run() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let Some(mut command) = in_an_empty_dev(&dir, "--once", AND_ITS_LAST_WORDS) else {
+        return;
+    };
+    refuse(&mut command, &[libc::SYS_getrandom], libc::ENOSYS);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        format!("{NEITHER}\n")
+    );
 }
 
 /// The function is ours only if the object file of the archive is left out: all of it.

@@ -1,12 +1,16 @@
 //! What happens to the driver's socket, and what the next probe says of it.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use super::support::seccomp::{Call, refuse, refuse_to_connect};
 use super::support::sidecar;
-use super::support::sys::shorten_queue;
-use super::support::{Dir, Driver, LATENESS, Sidecar, h2};
+use super::support::sys::{is_root, shorten_queue};
+use super::support::{Dir, Driver, LATENESS, Sidecar, h2, in_namespaces, skipped};
 
 /// A failing connect answers this long before the deadline.
 const MARGIN: Duration = Duration::from_millis(100);
@@ -254,5 +258,80 @@ fn a_socket_without_permission_fails_at_once() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     let sidecar = Sidecar::start_without_permission(&dir);
+    fails_at_once(&sidecar, &cannot_connect(&dir, "permission denied"));
+}
+
+const ALLOWED_BY_MODE: &str = "permission denied, though the socket's mode allows it: \
+                               look for SELinux or AppArmor denials";
+
+/// A sidecar's command line, of a copy that any user may run.
+fn command_for_any_user(dir: &Dir) -> Command {
+    let binary = dir.path().join("livenessprobe");
+    std::fs::copy(sidecar::binary(), &binary).unwrap();
+    let mut command = Command::new(&binary);
+    command
+        .arg(format!("--csi-address={}", dir.socket()))
+        .arg("--http-endpoint=127.0.0.1:0");
+    command
+}
+
+/// As SELinux's sock_file { write } does it, and AppArmor's rules without a "w".
+#[test]
+fn what_refuses_to_open_the_socket_as_well_is_taken_for_a_security_module() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let mut command = sidecar::command();
+    command
+        .arg(format!("--csi-address={}", dir.socket()))
+        .arg("--http-endpoint=127.0.0.1:0");
+    refuse_to_connect(&mut command, &dir.socket(), libc::EACCES);
+    let for_writing = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    // musl adds O_LARGEFILE, which is this on x86_64, and nothing for glibc.
+    let openings = [0, 0o100_000].map(|large| {
+        let flags = u64::try_from(for_writing | large).unwrap();
+        Call::Is(libc::SYS_openat, 2, flags)
+    });
+    refuse(&mut command, &openings, libc::EACCES);
+    let sidecar = Sidecar::run(&mut command);
+    fails_at_once(&sidecar, &cannot_connect(&dir, ALLOWED_BY_MODE));
+}
+
+#[test]
+fn another_user_s_refusal_is_the_security_module_s_only_if_the_mode_allows() {
+    if !is_root() {
+        skipped("not root, which alone can be another user");
+        return;
+    }
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    for (mode, cause) in [
+        (0o755, "permission denied"),
+        (0o770, "permission denied"),
+        (0o777, ALLOWED_BY_MODE),
+        (0o702, ALLOWED_BY_MODE),
+    ] {
+        std::fs::set_permissions(dir.socket(), PermissionsExt::from_mode(mode)).unwrap();
+        let mut command = command_for_any_user(&dir);
+        command.uid(65534).gid(65534);
+        refuse_to_connect(&mut command, &dir.socket(), libc::EACCES);
+        let sidecar = Sidecar::run(&mut command);
+        fails_at_once(&sidecar, &cannot_connect(&dir, cause));
+    }
+}
+
+#[test]
+fn without_proc_nothing_is_claimed_of_the_mode() {
+    let dir = Dir::new();
+    let _driver = Driver::start(&dir.socket(), &[]);
+    let Some(mut command) = in_namespaces(&["--mount"]) else {
+        return;
+    };
+    command
+        .args(["sh", "-c", r#"mount -t tmpfs none /proc && exec "$0" "$@""#])
+        .arg(sidecar::binary())
+        .arg(format!("--csi-address={}", dir.socket()))
+        .arg("--http-endpoint=127.0.0.1:0");
+    refuse_to_connect(&mut command, &dir.socket(), libc::EACCES);
+    let sidecar = Sidecar::run(&mut command);
     fails_at_once(&sidecar, &cannot_connect(&dir, "permission denied"));
 }
