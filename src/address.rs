@@ -31,7 +31,7 @@ const CSI_FORMS: &str = "write /path/to/csi.sock, unix:///path/to/csi.sock, unix
                          unix-abstract:name, tcp://host:port or host:port";
 
 impl CsiAddress {
-    /// Parses one of the forms in the README's table.
+    /// Parses one of the forms that `--help` lists for `--csi-address`.
     ///
     /// # Errors
     ///

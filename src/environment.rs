@@ -14,12 +14,12 @@ use crate::flags;
 
 /// What the C library's resolver reads (resolv.conf(5)): how names are looked up is the
 /// machine's business, and an administrator may have set it.
-const RESOLVER_S: [&str; 2] = ["LOCALDOMAIN", "RES_OPTIONS"];
+const RESOLVER_VARIABLES: [&str; 2] = ["LOCALDOMAIN", "RES_OPTIONS"];
 
 /// Whether a variable stays.
 #[must_use]
 pub fn is_kept(name: &OsStr) -> bool {
-    RESOLVER_S
+    RESOLVER_VARIABLES
         .into_iter()
         .chain(flags::variables())
         .any(|kept| name == kept)

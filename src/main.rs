@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use csi_livenessprobe::exit::{self, Exit};
 use csi_livenessprobe::flags::{self, Command, Options, Warning};
 use csi_livenessprobe::logging::{self, Format};
-use csi_livenessprobe::sidecar::Sidecar;
+use csi_livenessprobe::sidecar::{NotServing, Sidecar};
 use csi_livenessprobe::signal::{self, Stop};
 use csi_livenessprobe::{environment, install, once, panics};
 
@@ -73,13 +73,17 @@ fn serve(options: &Options, started: SystemTime) -> Exit {
     if !has_random_bytes() {
         return fail(Exit::CannotRun, "Cannot run", NO_RANDOM_BYTES);
     }
-    let sidecar = match Sidecar::start(options, started) {
-        Ok(sidecar) => sidecar,
-        Err(reason) => return fail(Exit::CannotRun, "Cannot run", &reason),
+    let stops_within = |at_most| stop.comes_within(at_most);
+    let sidecar = match Sidecar::start(options, started, &stops_within) {
+        Ok(sidecar) => Some(sidecar),
+        Err(NotServing::Stopped) => None,
+        Err(NotServing::Failed(reason)) => return fail(Exit::CannotRun, "Cannot run", &reason),
     };
     let signal = stop.wait();
     log::info!(signal = signal; "Stopping");
-    sidecar.stop();
+    if let Some(sidecar) = &sidecar {
+        sidecar.stop();
+    }
     logging::flush();
     // Before anything is dropped: gRPC's thread is still at work.
     signal::exit_at_once(Exit::Clean)

@@ -41,6 +41,20 @@ pub struct Sidecar {
     monitor: Option<Monitor>,
 }
 
+/// Why a sidecar does not serve.
+pub enum NotServing {
+    /// A stop came first.
+    Stopped,
+    /// What could not be opened or started, and why.
+    Failed(String),
+}
+
+impl From<String> for NotServing {
+    fn from(reason: String) -> NotServing {
+        NotServing::Failed(reason)
+    }
+}
+
 /// What a request is answered with.
 struct Site {
     /// The one of `--csi-address`, then the others.
@@ -53,12 +67,17 @@ struct Site {
 
 impl Sidecar {
     /// Opens the listeners, starts the threads, and serves. `started` is when the
-    /// process did.
+    /// process did; `stops_within` waits at most so long for a stop, and says whether one
+    /// has come.
     ///
     /// # Errors
     ///
-    /// What could not be opened or started, and why.
-    pub fn start(options: &Options, started: SystemTime) -> Result<Sidecar, String> {
+    /// A stop, or what could not be opened or started.
+    pub fn start(
+        options: &Options,
+        started: SystemTime,
+        stops_within: &dyn Fn(Duration) -> bool,
+    ) -> Result<Sidecar, NotServing> {
         // Before anything can fail: a predecessor's file would go on telling of health.
         let file = options
             .periodic
@@ -68,7 +87,7 @@ impl Sidecar {
             .transpose()?;
         // Listening comes next: a port that is taken must be told before anything
         // else happens.
-        let entrances = entrances(options)?;
+        let entrances = entrances(options, stops_within)?;
         let site = Arc::new(Site::new(options, started)?);
         let under_way = UnderWay::default();
         if !entrances.is_empty() {
@@ -97,10 +116,13 @@ impl Sidecar {
 }
 
 /// Opens the listeners, each with what is served there.
-fn entrances(options: &Options) -> Result<Vec<Entrance>, String> {
+fn entrances(
+    options: &Options,
+    stops_within: &dyn Fn(Duration) -> bool,
+) -> Result<Vec<Entrance>, NotServing> {
     let entrance = |address: &ListenAddress, health, metrics: bool| {
-        Ok::<_, String>(Entrance {
-            listener: open(address)?,
+        Ok::<_, NotServing>(Entrance {
+            listener: open(address, stops_within)?,
             paths: Paths {
                 health,
                 extra: options
@@ -142,10 +164,14 @@ fn enough_descriptors(streams: usize, drivers: usize) -> Result<(), String> {
     Ok(())
 }
 
-fn open(address: &ListenAddress) -> Result<TcpListener, String> {
+fn open(
+    address: &ListenAddress,
+    stops_within: &dyn Fn(Duration) -> bool,
+) -> Result<TcpListener, NotServing> {
     let asked = address.to_string();
-    let listener =
-        socket::listen(address).map_err(|error| server::why_not_listening(&asked, &error))?;
+    let listener = socket::listen(address, stops_within)
+        .map_err(|error| server::why_not_listening(&asked, &error))?
+        .ok_or(NotServing::Stopped)?;
     let opened = listener
         .local_addr()
         .map_or(asked, |local| local.to_string());

@@ -5,13 +5,16 @@
 //! none, and the kernel drops what it does not handle (pid_namespaces(7)).
 
 use std::io::{self, PipeReader, Read as _};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
 
 use crate::exit::{self, Exit};
+use crate::poll::{Interest, Round};
 
 /// The signals that ask this process to stop.
 const STOPS: [(i32, &str); 2] = [(SIGTERM, "SIGTERM"), (SIGINT, "SIGINT")];
@@ -40,6 +43,19 @@ impl Stop {
             pipe::register(*signal, end.try_clone()?)?;
         }
         Ok(Stop { bytes, last })
+    }
+
+    /// Waits at most so long for a stop signal, and says whether one has come. It stays for
+    /// [`Stop::wait`].
+    #[must_use]
+    pub fn comes_within(&self, at_most: Duration) -> bool {
+        let mut round = Round::default();
+        let bytes = round.add(self.bytes.as_fd(), Interest::Read);
+        // Twice: a signal's handler interrupts the first wait, which then has nothing ready,
+        // and has written its byte by the second.
+        [at_most, Duration::ZERO]
+            .into_iter()
+            .any(|time| round.wait(Some(time)).is_ok() && round.is_ready(bytes))
     }
 
     /// Waits for a stop signal and names it. No deadline: this is what the main

@@ -7,7 +7,6 @@ use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -175,21 +174,26 @@ fn left(until: Instant) -> io::Result<Duration> {
 
 /// Listens on `address`. A wildcard is opened dual-stack, with IPV6_V6ONLY off
 /// by name because net.ipv6.bindv6only may turn it on, and on IPv4 alone where
-/// the kernel has no IPv6. An address that no interface has is waited for a while.
+/// the kernel has no IPv6. An address that no interface has is waited for a while, unless
+/// `stops_within` says of one of the pauses that a stop has come: then there is no listener.
 ///
 /// # Errors
 ///
 /// The lookup's error, or that of socket(2), bind(2) or listen(2) for the last
 /// of the addresses tried.
-pub fn listen(address: &ListenAddress) -> io::Result<TcpListener> {
+pub fn listen(
+    address: &ListenAddress,
+    stops_within: &dyn Fn(Duration) -> bool,
+) -> io::Result<Option<TcpListener>> {
     if address.is_wildcard() {
         let any = SocketAddr::from(([0u16; 8], address.port));
-        return listen_on(any).or_else(|error| match error.raw_os_error() {
+        let listener = listen_on(any).or_else(|error| match error.raw_os_error() {
             Some(code) if NOT_HERE.contains(&code) => {
                 listen_on(SocketAddr::from(([0u8; 4], address.port)))
             }
             _ => Err(error),
         });
+        return listener.map(Some);
     }
     let mut candidates = look_up(&address.host, address.port)?;
     // Of a host name's addresses Go's net package takes an IPv4 one first.
@@ -198,7 +202,7 @@ pub fn listen(address: &ListenAddress) -> io::Result<TcpListener> {
     let mut is_waiting = false;
     loop {
         let error = match listen_on_first(&candidates) {
-            Ok(listener) => return Ok(listener),
+            Ok(listener) => return Ok(Some(listener)),
             Err(error) => error,
         };
         if !may_come(&error, began.elapsed()) {
@@ -211,7 +215,9 @@ pub fn listen(address: &ListenAddress) -> io::Result<TcpListener> {
                 "Waiting for an address that no interface has yet"
             );
         }
-        thread::sleep(ADDRESS_PAUSE);
+        if stops_within(ADDRESS_PAUSE) {
+            return Ok(None);
+        }
     }
 }
 
@@ -372,6 +378,7 @@ mod tests {
     use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
     use super::*;
+    use std::cell::Cell;
 
     #[test]
     fn a_stranger_who_is_quicker_is_not_taken_for_the_other_end() {
@@ -381,6 +388,19 @@ mod tests {
         assert_eq!(near.local_addr().unwrap(), far.peer_addr().unwrap());
         assert_eq!(near.peer_addr().unwrap(), far.local_addr().unwrap());
         assert_ne!(stranger.local_addr().unwrap(), far.peer_addr().unwrap());
+    }
+
+    #[test]
+    fn a_stop_ends_the_wait_for_an_address() {
+        // TEST-NET-1 (RFC 5737): on no interface.
+        let address = ListenAddress::parse("192.0.2.1:9808").unwrap();
+        let pauses = Cell::new(0);
+        let listener = listen(&address, &|_| {
+            pauses.set(pauses.get() + 1);
+            pauses.get() == 2
+        });
+        assert!(listener.unwrap().is_none());
+        assert_eq!(pauses.get(), 2);
     }
 
     #[test]

@@ -142,7 +142,7 @@ pub const FLAGS: &[Flag] = &[
         "--extra-csi-address",
         "NAME=ADDRESS",
         "",
-        "Watch another driver besides; may be given again. /healthz/NAME answers for \
+        "Watch a further driver; may be given again. /healthz/NAME answers for \
          it, /healthz/all for all. Not together with --interval and the like.",
         Group::Probe,
     ),
@@ -248,8 +248,8 @@ pub const FLAGS: &[Flag] = &[
         "--health-file",
         "FILE",
         "",
-        "A file that is there from the first success at that pace to the last of \
-         --retries failures, or the end.",
+        "Create FILE on the first success; remove it after --retries consecutive \
+         failures and on exit.",
         Group::Ways,
     ),
     flag(

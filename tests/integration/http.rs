@@ -1,4 +1,4 @@
-//! The HTTP table of the README: each situation, its status and its body.
+//! The table of answers in docs/usage.md: each situation, its status and its body.
 
 use std::time::Duration;
 

@@ -54,6 +54,29 @@ fn a_stop_at_its_first_word_ends_it_with_0() {
     }
 }
 
+/// `socket::listen` waits five seconds for an address that may come.
+#[test]
+fn a_stop_while_a_listen_address_is_awaited_ends_it_with_0_at_once() {
+    for (signal, name) in [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT")] {
+        let mut command = sidecar::command();
+        command.args([
+            "--csi-address=/no/such/socket",
+            // TEST-NET-1 (RFC 5737): on no interface.
+            "--http-endpoint=192.0.2.1:9808",
+        ]);
+        let mut process = Process::start(&mut command);
+        process.err.wait_for(0, "Waiting for an address");
+        let signalled = Instant::now();
+        process.signal(signal);
+        assert_eq!(process.wait().code(), Some(0));
+        let took = signalled.elapsed();
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        process
+            .err
+            .wait_for(0, &format!("\"Stopping\" signal=\"{name}\""));
+    }
+}
+
 #[test]
 fn a_stop_in_mid_probe_lets_the_probe_finish() {
     let dir = Dir::new();
