@@ -148,6 +148,11 @@ impl Door {
             // Asked once a round: the numbers of the sockets hang on it.
             let is_stopping = self.under_way.is_stopping();
             let is_closed = closed_until.is_some() || is_stopping;
+            // Here, before each wait, and not where a client is seen to finish: the process may
+            // begin to stop just after that, and then nothing would wake this loop for it.
+            if is_stopping {
+                self.forget_finished();
+            }
             let numbers = self.gather(&mut round, is_closed, is_stopping);
             let at_most = self
                 .next_deadline(closed_until)

@@ -51,18 +51,28 @@ impl Door {
         Ok(())
     }
 
+    /// Forgets the clients that have finished sending, once the process stops: nearly all of
+    /// them have gone, and a stop waits for none of them.
+    pub(super) fn forget_finished(&mut self) {
+        let stays = |client: &Asking| !client.has_finished;
+        for stream in &mut self.streams {
+            if let Some(trip) = &mut stream.trip {
+                trip.clients.retain(stays);
+            }
+        }
+        self.waiting.retain(stays);
+    }
+
     /// Forgets the clients that have closed both directions or were reset, and
-    /// remembers those that have closed their own. These are forgotten as well once the
-    /// process stops: nearly all of them have gone, and a stop waits for none of them.
+    /// remembers those that have closed their own.
     fn drop_the_gone(&mut self, round: &Round, numbers: &Numbers) {
         let mut number = numbers.travelling.clone().chain(numbers.waiting.clone());
-        let is_stopping = self.under_way.is_stopping();
         let mut stays = |client: &mut Asking| {
             let Some(number) = number.next() else {
                 return true;
             };
             client.has_finished |= round.is_ready(number);
-            !(round.is_over(number) || is_stopping && client.has_finished)
+            !round.is_over(number)
         };
         for stream in &mut self.streams {
             if let Some(trip) = &mut stream.trip {
