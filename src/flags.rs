@@ -83,7 +83,7 @@ pub struct Warning {
     pub reason: String,
 }
 
-/// A driver besides the first.
+/// A further driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extra {
     /// What it is called in paths, and in metrics until it has told its name.

@@ -30,7 +30,7 @@ pub enum Group {
     Probe,
     /// Where it answers.
     Http,
-    /// What it does besides serving, or instead.
+    /// What it does in place of serving, or in addition.
     Ways,
     /// Logs.
     Logs,

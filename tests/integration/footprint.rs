@@ -31,7 +31,7 @@ fn after_a_thousand_probes_it_is_as_small_as_promised() {
     assert!(anonymous <= ANONYMOUS_MAX, "{anonymous} KiB anonymous");
 }
 
-/// KiB for each driver besides the first.
+/// KiB for each further driver.
 const EXTRA_MAX: u64 = 100;
 
 #[test]

@@ -46,10 +46,7 @@ fn no_getrandom_is_no_obstacle_either() {
     for error in [libc::ENOSYS, libc::EPERM] {
         let dir = Dir::new();
         let _driver = Driver::start(&dir.socket(), &[]);
-        let mut command = sidecar::command();
-        command
-            .arg(format!("--csi-address={}", dir.socket()))
-            .arg("--http-endpoint=127.0.0.1:0");
+        let mut command = sidecar::serving(&dir.socket());
         refuse(&mut command, &[libc::SYS_getrandom], error);
         let sidecar = Sidecar::run(&mut command);
         for _ in 0..3 {

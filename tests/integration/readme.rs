@@ -127,10 +127,7 @@ fn each_reason_for_500_is_what_it_says_in_that_case() {
         let sidecar = match *what {
             "no permission" => Sidecar::start_without_permission(&dir),
             "a security module" => {
-                let mut command = sidecar::command();
-                command
-                    .arg(format!("--csi-address={}", dir.socket()))
-                    .arg("--http-endpoint=127.0.0.1:0");
+                let mut command = sidecar::serving(&dir.socket());
                 refuse_to_connect(&mut command, &dir.socket(), libc::EACCES);
                 Sidecar::run(&mut command)
             }

@@ -758,10 +758,7 @@ fn listeners(pid: i32) -> Vec<SocketAddr> {
 fn without_unix_sockets_there_is_nothing_private_to_connect_to() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let mut command = sidecar::command();
-    command
-        .arg(format!("--csi-address={}", dir.socket()))
-        .arg("--http-endpoint=127.0.0.1:0");
+    let mut command = sidecar::serving(&dir.socket());
     seccomp::refuse(&mut command, &[seccomp::BINDS_UNIX], libc::EACCES);
     let sidecar = Sidecar::run(&mut command);
     assert_eq!(sidecar.healthz().both(), (200, "ok"));

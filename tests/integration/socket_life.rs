@@ -280,10 +280,7 @@ fn command_for_any_user(dir: &Dir) -> Command {
 fn what_refuses_to_open_the_socket_as_well_is_taken_for_a_security_module() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let mut command = sidecar::command();
-    command
-        .arg(format!("--csi-address={}", dir.socket()))
-        .arg("--http-endpoint=127.0.0.1:0");
+    let mut command = sidecar::serving(&dir.socket());
     refuse_to_connect(&mut command, &dir.socket(), libc::EACCES);
     let for_writing = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_CLOEXEC;
     // musl adds O_LARGEFILE, which is this on x86_64, and nothing for glibc.

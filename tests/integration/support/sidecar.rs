@@ -44,6 +44,16 @@ pub fn command() -> Command {
     command
 }
 
+/// Such a command line that probes this address and serves on a port that the kernel
+/// chooses.
+pub fn serving(csi_address: &str) -> Command {
+    let mut command = command();
+    command
+        .arg(format!("--csi-address={csi_address}"))
+        .arg("--http-endpoint=127.0.0.1:0");
+    command
+}
+
 pub struct Sidecar {
     pub process: Process,
     pub address: SocketAddr,
@@ -54,12 +64,7 @@ pub struct Sidecar {
 impl Sidecar {
     /// Starts it on a port that the kernel chooses, probing this address.
     pub fn start(csi_address: &str, flags: &[&str]) -> Sidecar {
-        let mut command = command();
-        command
-            .arg(format!("--csi-address={csi_address}"))
-            .arg("--http-endpoint=127.0.0.1:0")
-            .args(flags);
-        Sidecar::run(&mut command)
+        Sidecar::run(serving(csi_address).args(flags))
     }
 
     /// Starts it as somebody who may not connect to the socket in this directory.
