@@ -220,14 +220,7 @@ impl Door {
             };
             round.add(stream.socket.as_fd(), interest);
         }
-        let travelling = self
-            .streams
-            .iter()
-            .filter_map(|stream| stream.trip.as_ref());
-        for client in travelling
-            .flat_map(|trip| &trip.clients)
-            .chain(&self.waiting)
-        {
+        for client in self.clients() {
             let interest = if client.has_finished {
                 Interest::Hangup
             } else {

@@ -54,32 +54,39 @@ impl Door {
     /// Forgets the clients that have finished sending, once the process stops: nearly all of
     /// them have gone, and a stop waits for none of them.
     pub(super) fn forget_finished(&mut self) {
-        let stays = |client: &Asking| !client.has_finished;
-        for stream in &mut self.streams {
-            if let Some(trip) = &mut stream.trip {
-                trip.clients.retain(stays);
-            }
-        }
-        self.waiting.retain(stays);
+        self.retain_clients(|client| !client.has_finished);
     }
 
-    /// Forgets the clients that have closed both directions or were reset, and
-    /// remembers those that have closed their own.
-    fn drop_the_gone(&mut self, round: &Round, numbers: &Numbers) {
-        let mut number = numbers.travelling.clone().chain(numbers.waiting.clone());
-        let mut stays = |client: &mut Asking| {
-            let Some(number) = number.next() else {
-                return true;
-            };
-            client.has_finished |= round.is_ready(number);
-            !round.is_over(number)
-        };
+    /// All who have asked, in the order in which `gather` numbers them.
+    pub(super) fn clients(&self) -> impl Iterator<Item = &Asking> {
+        let trips = self
+            .streams
+            .iter()
+            .filter_map(|stream| stream.trip.as_ref());
+        trips.flat_map(|trip| &trip.clients).chain(&self.waiting)
+    }
+
+    /// Keeps those that `stay`, which is asked in the same order.
+    fn retain_clients(&mut self, mut stays: impl FnMut(&mut Asking) -> bool) {
         for stream in &mut self.streams {
             if let Some(trip) = &mut stream.trip {
                 trip.clients.retain_mut(&mut stays);
             }
         }
         self.waiting.retain_mut(stays);
+    }
+
+    /// Forgets the clients that have closed both directions or were reset, and
+    /// remembers those that have closed their own.
+    fn drop_the_gone(&mut self, round: &Round, numbers: &Numbers) {
+        let mut number = numbers.travelling.clone().chain(numbers.waiting.clone());
+        self.retain_clients(|client| {
+            let Some(number) = number.next() else {
+                return true;
+            };
+            client.has_finished |= round.is_ready(number);
+            !round.is_over(number)
+        });
     }
 
     /// Takes the answers that have come back.
@@ -236,12 +243,7 @@ impl Door {
         may_go: impl Fn(Route) -> bool,
     ) -> Option<Asking> {
         let mut held = Held::default();
-        let clients = self
-            .streams
-            .iter()
-            .filter_map(|stream| stream.trip.as_ref());
-        let clients = clients.flat_map(|trip| &trip.clients).chain(&self.waiting);
-        for client in clients.filter(|client| may_go(client.route)) {
+        for client in self.clients().filter(|client| may_go(client.route)) {
             held.add(client.peer);
         }
         if !held.makes_way_for(newcomer) {
@@ -295,13 +297,8 @@ impl Door {
 
     /// Whether those who ask about the same have all the places that they may take.
     fn have_their_share(&self, route: Route) -> bool {
-        let travelling = self
-            .streams
-            .iter()
-            .filter_map(|stream| stream.trip.as_ref())
-            .flat_map(|trip| &trip.clients);
-        let alike = travelling
-            .chain(&self.waiting)
+        let alike = self
+            .clients()
             .filter(|client| client.route.is_about_the_same_as(route));
         matches!(route, Route::Health(_)) && alike.count() >= self.limits.requests_about_one
     }
