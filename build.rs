@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    println!("cargo:rustc-env=LIVENESSPROBE_REVISION={}", revision());
+    println!("cargo:rustc-env=REVISION={}", revision());
 }
 
 /// The commit that this is built from: `REVISION` where the build is told, else the

@@ -12,18 +12,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use csi_livenessprobe::address::CsiAddress;
-use csi_livenessprobe::duration;
-use csi_livenessprobe::grpc_health::{CHECK, HealthCheckRequest, HealthCheckResponse};
-use csi_livenessprobe::identity::{
+use csi::CsiAddress;
+use csi::grpc_health::{CHECK, HealthCheckRequest, HealthCheckResponse};
+use csi::identity::{
     GET_PLUGIN_INFO, GetPluginInfoRequest, GetPluginInfoResponse, PROBE, ProbeRequest,
     ProbeResponse,
 };
-use csi_livenessprobe::signal::Stop;
 use futures_executor::block_on;
 use grpcio::{
     Environment, RpcContext, RpcStatus, ServerBuilder, ServerCredentials, ServiceBuilder, UnarySink,
 };
+use program::duration;
+use program::signal::Stop;
 use protobuf::well_known_types::wrappers::BoolValue;
 use protobuf::{EnumOrUnknown, MessageField};
 

@@ -4,21 +4,22 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::address::CsiAddress;
-use crate::driver_name::DriverName;
-use crate::duration;
-use crate::health::Details;
-use crate::identity::GET_PLUGIN_INFO;
-use crate::metrics::{DriverMetrics, Metrics};
-use crate::probe::{
-    self, Answer, Caller, Events, Flights, Method, Patience, Phase, ProbeError, Readiness, Report,
-};
-use crate::report_log::ReportLog;
+use csi::identity::GET_PLUGIN_INFO;
+use csi::{Caller, CsiAddress, DriverName};
+use program::duration;
+use program::log_throttle::LogThrottle;
+
+use crate::method::Method;
+use crate::metrics::{DriverMetrics, Families};
+use crate::outcome::{ProbeError, Readiness, Report};
+use crate::probe::{self, Phase};
+use crate::shared_probe::{Answer, Events, Patience, SharedProbe};
+use crate::verdict::Details;
 
 /// A driver that is watched.
 pub struct Driver {
     /// Its probes.
-    pub flights: Flights,
+    pub probe: SharedProbe,
     name: DriverName,
     address: String,
     path: String,
@@ -33,7 +34,7 @@ pub struct Watch<'a> {
     /// gRPC.
     pub caller: &'a Arc<Caller>,
     /// Where it is counted.
-    pub metrics: &'a Metrics,
+    pub metrics: &'a Families,
     /// Hears of a probe that does not end long after its deadline.
     pub wedged: fn(&str),
 }
@@ -68,12 +69,12 @@ impl Watch<'_> {
         let probe = {
             let (caller, method) = (Arc::clone(self.caller), self.method.clone());
             let address = address.clone();
-            move |window, phase: &mut dyn FnMut(Phase)| {
-                probe::probe(&caller, &method, &address, window, phase)
+            move |moments, phase: &mut dyn FnMut(Phase)| {
+                probe::probe(&caller, &method, &address, moments, phase)
             }
         };
         Ok(Driver {
-            flights: Flights::start(
+            probe: SharedProbe::start(
                 address.clone(),
                 self.method.path(),
                 Box::new(probe),
@@ -115,7 +116,7 @@ fn on_report(
     metrics: Arc<DriverMetrics>,
 ) -> impl Fn(&Report) + Send + use<> {
     let (method, address) = (method.path(), address.to_string());
-    let log = Mutex::new(ReportLog::new());
+    let log = Mutex::new(LogThrottle::new());
     move |report| {
         if let Some((code, took)) = report.rpc {
             metrics.called(method, code, took);
@@ -127,7 +128,7 @@ fn on_report(
     }
 }
 
-fn log_report(log: &mut ReportLog, report: &Report, address: &str, driver: &str) {
+fn log_report(log: &mut LogThrottle, report: &Report, address: &str, driver: &str) {
     let took = duration::format_to(report.took, Duration::from_micros(1));
     log::debug!(
         outcome = format!("{:?}", report.outcome), took = took.as_str(), driver = driver;
@@ -144,20 +145,20 @@ fn log_report(log: &mut ReportLog, report: &Report, address: &str, driver: &str)
         return;
     };
     // Said only where there were any.
-    let untold = (line.untold > 0).then_some(line.untold);
+    let suppressed = (line.suppressed > 0).then_some(line.suppressed);
     match &report.outcome {
         Ok(Readiness::Ready) => {
-            log::info!(address = address, driver = driver, failures_not_logged = untold; "Driver is healthy");
+            log::info!(address = address, driver = driver, failures_not_logged = suppressed; "Driver is healthy");
         }
         Ok(readiness) => {
             // "Driver responded but is not ready"
             let words = readiness.to_string().replacen('d', "D", 1);
-            log::warn!(address = address, driver = driver, failures_not_logged = untold; "{words}");
+            log::warn!(address = address, driver = driver, failures_not_logged = suppressed; "{words}");
         }
         Err(error) => {
             log::error!(
                 err = error.to_string(), phase = error.phase(), address = address, driver = driver,
-                took = took, failures_not_logged = untold;
+                took = took, failures_not_logged = suppressed;
                 "Probe failed"
             );
         }

@@ -2,25 +2,26 @@
 //! variables that stand for some of them, and the [`Options`] they come to. Pure:
 //! nothing is read but the words and variables given.
 
+mod go_syntax;
 mod help;
 mod kubernetes;
 mod raw;
 mod table;
 mod variables;
-mod words;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::address::{CsiAddress, ListenAddress};
-use crate::exit::Exit;
-use crate::health;
-use crate::logging::{Format, VERBOSITY_MAX};
-use crate::probe::Method;
+use crate::method::Method;
+use crate::routes;
+use csi::CsiAddress;
+use front::ListenAddress;
+use go_syntax::Words;
+use program::exit::Exit;
+use program::logging::{Format, VERBOSITY_MAX};
 use raw::Raw;
 use table::Flag;
-use words::Words;
 
 pub use help::{help, version};
 pub use table::variables;
@@ -125,7 +126,7 @@ pub struct FlagError {
     pub format: Format,
     /// Whether a single probe was asked for: then this is a guest in another
     /// program's container, and its last words are no business of kubelet's.
-    pub is_guest: bool,
+    pub is_once: bool,
 }
 
 /// Parses the words after the program's name. `environment` has the names and values
@@ -140,7 +141,7 @@ pub fn parse(
 ) -> Result<Command, FlagError> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     // Also where the command line fails before it gets there.
-    let is_guest = arguments.iter().any(|word| {
+    let is_once = arguments.iter().any(|word| {
         let flag = word.to_str().and_then(|word| word.strip_prefix('-'));
         let flag = flag.map(|flag| flag.strip_prefix('-').unwrap_or(flag));
         flag.is_some_and(|flag| match flag.strip_prefix("once=") {
@@ -149,7 +150,7 @@ pub fn parse(
         })
     });
     let mut raw = Raw::default();
-    let command = read(arguments, &mut raw).map_err(|message| (Exit::BadFlags, message));
+    let command = read(arguments, &mut raw).map_err(|message| (Exit::BAD_FLAGS, message));
     let format = raw.format;
     command
         .and_then(|command| match command {
@@ -160,7 +161,7 @@ pub fn parse(
             exit,
             message,
             format,
-            is_guest,
+            is_once,
         })
 }
 
@@ -247,7 +248,7 @@ fn metrics_path(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
         return Err("it must begin with /, such as /metrics".to_owned());
     }
-    if [health::HEALTHZ, health::LIVEZ, health::READYZ].contains(&text) {
+    if [routes::HEALTHZ, routes::LIVEZ, routes::READYZ].contains(&text) {
         return Err("that is a health path; choose another, such as /metrics".to_owned());
     }
     match text

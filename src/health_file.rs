@@ -6,14 +6,13 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::exit;
-use crate::report_log::ReportLog;
-use crate::text;
+use program::log_throttle::LogThrottle;
+use program::{escape, exit};
 
 /// The file.
 pub struct HealthFile {
     path: PathBuf,
-    log: ReportLog,
+    log: LogThrottle,
 }
 
 impl HealthFile {
@@ -27,7 +26,7 @@ impl HealthFile {
     pub fn new(path: &Path) -> Result<HealthFile, String> {
         let file = HealthFile {
             path: path.to_owned(),
-            log: ReportLog::new(),
+            log: LogThrottle::new(),
         };
         if path.is_dir() {
             return Err(file.cannot(&io::Error::from(io::ErrorKind::IsADirectory)));
@@ -107,7 +106,7 @@ impl HealthFile {
     }
 
     fn cannot(&self, error: &io::Error) -> String {
-        let name = text::one_line(&self.path.display().to_string());
+        let name = escape::one_line(&self.path.display().to_string());
         format!("cannot write the health file {name}: {error}")
     }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::text;
+use program::escape;
 
 /// What this program is read from: the file that runs, whatever has become of its
 /// name.
@@ -24,7 +24,7 @@ const MODE: u32 = 0o755;
 /// Names the file, and what could not be done.
 pub fn install(to: &Path) -> Result<(), String> {
     let in_words = |what: &str, error: io::Error| {
-        let name = text::one_line(&to.display().to_string());
+        let name = escape::one_line(&to.display().to_string());
         format!("cannot {what} {name}: {error}")
     };
     if to.is_dir() {

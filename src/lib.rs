@@ -1,39 +1,33 @@
-//! A liveness sidecar for Kubernetes CSI drivers: the parts that `main` joins.
+//! csi-livenessprobe: a liveness sidecar for Kubernetes CSI drivers.
 //!
-//! Data flows one way: flags -> listener -> request -> probe -> outcome ->
-//! answer. [`flags`] makes the options, [`socket`] opens the listener,
-//! [`admission`] lets a request in, [`server`] gives it a thread, [`probe`] asks
-//! the driver, [`health`] turns the outcome into a status and a body.
+//! Data flows one way: [`flags`] makes the options, the crate `front` takes a request in and asks
+//! the site what it means ([`routes`]), a [`probe`] that is shared by all who ask
+//! ([`shared_probe`]) calls the driver through the crate `csi`, and [`verdict`] turns its
+//! [`outcome`] into a status and a body.
 
-pub mod address;
-pub mod admission;
-pub mod clock;
-mod descriptors;
 pub mod driver;
-pub mod driver_name;
-pub mod duration;
-pub mod environment;
-pub mod exit;
 pub mod flags;
-pub mod grpc_health;
-pub mod health;
 mod health_file;
-pub mod identity;
 pub mod install;
-pub mod localhost;
-pub mod logging;
-mod messages;
+pub mod method;
 pub mod metrics;
-pub mod monitor;
+pub mod moments;
 pub mod once;
-pub mod panics;
-pub mod poll;
+pub mod outcome;
+pub mod periodic;
 pub mod probe;
-pub mod report_log;
-pub mod server;
+pub mod routes;
+pub mod shared_probe;
 pub mod sidecar;
-pub mod signal;
-pub mod socket;
-pub mod stderr;
-pub mod text;
-pub mod version;
+mod site;
+pub mod verdict;
+
+use program::Program;
+
+/// This program.
+pub static PROGRAM: Program = Program {
+    name: "livenessprobe",
+    package: env!("CARGO_PKG_NAME"),
+    version: env!("CARGO_PKG_VERSION"),
+    revision: env!("REVISION"),
+};

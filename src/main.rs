@@ -1,8 +1,9 @@
 //! livenessprobe: answers kubelet's /healthz from a CSI driver's Probe.
 
-mod c_core;
-#[cfg(target_env = "musl")]
-mod heap;
+// In the program and not in a library, for the linker: see docs/c-core.md.
+#[path = "../crates/csi/linked/mod.rs"]
+mod linked;
+#[path = "../crates/program/linked/streams.rs"]
 mod streams;
 
 use std::ffi::OsString;
@@ -11,20 +12,22 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::SystemTime;
 
-use csi_livenessprobe::exit::{self, Exit};
 use csi_livenessprobe::flags::{self, Command, Options, Warning};
-use csi_livenessprobe::logging::{self, Format};
 use csi_livenessprobe::sidecar::{NotServing, Sidecar};
-use csi_livenessprobe::signal::{self, Stop};
-use csi_livenessprobe::{environment, install, once, panics};
+use csi_livenessprobe::{PROGRAM, install, once};
+use program::exit::{self, Exit};
+use program::logging::{self, Format};
+use program::signal::{self, Stop};
+use program::{environment, panics};
 
 #[allow(unsafe_code, reason = "see SAFETY")]
 fn main() {
     let started = SystemTime::now();
     // All of it, for what the flags say of variables that do not stay.
     let environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let own: Vec<&str> = flags::variables().collect();
     // SAFETY: this is the first thread, and it has started no other one yet.
-    unsafe { environment::clean() };
+    unsafe { environment::clean(&own) };
     panics::install_hook();
     let exit = panics::caught(|| run(started, environment))
         .unwrap_or_else(|panic| broken(&panic.to_string()));
@@ -43,9 +46,9 @@ fn run(started: SystemTime, environment: Vec<(OsString, OsString)>) -> Exit {
         Ok(Command::Help) => print(&flags::help()),
         Ok(Command::Version) => print(&flags::version()),
         Err(error) => {
-            logging::init(error.format, 0);
+            logging::init(&PROGRAM, error.format, 0);
             let what = "Bad command line, see livenessprobe --help";
-            if error.is_guest {
+            if error.is_once {
                 complain(error.exit, what, &error.message)
             } else {
                 fail(error.exit, what, &error.message)
@@ -57,7 +60,7 @@ fn run(started: SystemTime, environment: Vec<(OsString, OsString)>) -> Exit {
 fn serve(options: &Options, started: SystemTime) -> Exit {
     // First of all: what comes before it is lost, see `signal`.
     let stop = Stop::install();
-    logging::init(options.format, options.verbosity);
+    logging::init(&PROGRAM, options.format, options.verbosity);
     log::info!(version = flags::version().trim_end(); "Starting");
     if !options.without_effect.is_empty() {
         let names = options.without_effect.join(" ");
@@ -67,17 +70,21 @@ fn serve(options: &Options, started: SystemTime) -> Exit {
     let mut stop = match stop {
         Ok(stop) => stop,
         Err(error) => {
-            return fail(Exit::CannotRun, "Cannot handle signals", &error.to_string());
+            return fail(
+                Exit::CANNOT_RUN,
+                "Cannot handle signals",
+                &error.to_string(),
+            );
         }
     };
     if !has_random_bytes() {
-        return fail(Exit::CannotRun, "Cannot run", NO_RANDOM_BYTES);
+        return fail(Exit::CANNOT_RUN, "Cannot run", NO_RANDOM_BYTES);
     }
     let stops_within = |at_most| stop.comes_within(at_most);
     let sidecar = match Sidecar::start(options, started, &stops_within) {
         Ok(sidecar) => Some(sidecar),
         Err(NotServing::Stopped) => None,
-        Err(NotServing::Failed(reason)) => return fail(Exit::CannotRun, "Cannot run", &reason),
+        Err(NotServing::Failed(reason)) => return fail(Exit::CANNOT_RUN, "Cannot run", &reason),
     };
     let signal = stop.wait();
     log::info!(signal = signal; "Stopping");
@@ -86,7 +93,7 @@ fn serve(options: &Options, started: SystemTime) -> Exit {
     }
     logging::flush();
     // Before anything is dropped: gRPC's thread is still at work.
-    signal::exit_at_once(Exit::Clean)
+    signal::exit_at_once(Exit::CLEAN)
 }
 
 const NO_RANDOM_BYTES: &str =
@@ -102,28 +109,28 @@ fn has_random_bytes() -> bool {
 
 /// A guest in another program's container, so it leaves nothing behind.
 fn probe_once(options: &Options) -> Exit {
-    logging::init(options.format, options.verbosity);
+    logging::init(&PROGRAM, options.format, options.verbosity);
     warn(&options.warnings);
     let exit = if has_random_bytes() {
         once::run(options)
     } else {
         // Where it prints each reason.
         print(&format!("{NO_RANDOM_BYTES}\n"));
-        Exit::CannotRun
+        Exit::CANNOT_RUN
     };
     logging::flush();
     exit
 }
 
 fn put(to: &Path, warnings: &[Warning]) -> Exit {
-    logging::init(Format::Text, 0);
+    logging::init(&PROGRAM, Format::Text, 0);
     warn(warnings);
     match install::install(to) {
         Ok(()) => {
             logging::flush();
-            Exit::Clean
+            Exit::CLEAN
         }
-        Err(reason) => fail(Exit::CannotRun, "Cannot install", &reason),
+        Err(reason) => fail(Exit::CANNOT_RUN, "Cannot install", &reason),
     }
 }
 
@@ -151,13 +158,13 @@ fn broken(panic: &str) -> Exit {
     exit::last_words(panic);
     let is_logged = panics::caught(|| {
         // Without effect if the panic came after it.
-        logging::init(Format::Text, 0);
-        complain(Exit::CannotRun, "Panic, this is a bug", panic)
+        logging::init(&PROGRAM, Format::Text, 0);
+        complain(Exit::CANNOT_RUN, "Panic, this is a bug", panic)
     });
     is_logged.unwrap_or_else(|_| {
         // Logging is what does not work.
         let _ = writeln!(std::io::stderr(), "livenessprobe: {panic}");
-        Exit::CannotRun
+        Exit::CANNOT_RUN
     })
 }
 
@@ -166,5 +173,5 @@ fn print(text: &str) -> Exit {
     let mut stdout = std::io::stdout();
     let _ = stdout.write_all(text.as_bytes());
     let _ = stdout.flush();
-    Exit::Clean
+    Exit::CLEAN
 }

@@ -1,88 +1,206 @@
-//! The metrics, in Prometheus' text format 0.0.4: upstream's two families with
-//! their names, labels, buckets and words, and what else helps to see why. The
-//! owner of the package prometheus.
+//! The metrics about drivers: their calls, their state now, and why there was no connection.
 
-mod driver;
-mod process;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use std::time::SystemTime;
+use csi::{Code, DriverName};
+use front::metrics::prometheus::core::{Collector, Desc};
+use front::metrics::prometheus::proto::MetricFamily;
+use front::metrics::prometheus::{Error, GaugeVec, IntCounterVec, Opts};
+use front::metrics::{DRIVER, Metrics, Operations, Recorder, seconds};
 
-use prometheus::{Error, Gauge, Opts, Registry, TextEncoder};
+use crate::outcome::{Outcome, ProbeError, Readiness};
 
-pub use driver::DriverMetrics;
-use driver::{Families, seconds};
-use process::Process;
-
-use crate::driver_name::DriverName;
-use crate::version::{REVISION, VERSION};
-
-/// What Go's client library announces for this format.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// All families.
-pub struct Metrics {
-    registry: Registry,
-    drivers: Families,
+/// The families about drivers.
+pub struct Families {
+    operations: Operations,
+    connect_failures: IntCounterVec,
+    states: States,
 }
 
-impl Metrics {
-    /// The families, empty but for what is known of the process.
+impl Families {
+    /// Adds the families.
     ///
     /// # Errors
     ///
-    /// When a family is not well-formed, which none of these constants is.
-    pub fn new(started: SystemTime) -> Result<Metrics, Error> {
-        let registry = Registry::new();
-        let start_time = Gauge::new(
-            "process_start_time_seconds",
-            "[ALPHA] Start time of the process since unix epoch in seconds.",
-        )?;
-        start_time.set(seconds(started));
-        let build_info = Gauge::with_opts(
-            Opts::new(
-                "livenessprobe_build_info",
-                "The version and the revision of this program, as labels; always 1.",
-            )
-            .const_label("version", VERSION)
-            .const_label("revision", REVISION),
-        )?;
-        build_info.set(1.0);
-        registry.register(Box::new(start_time))?;
-        registry.register(Box::new(build_info))?;
-        registry.register(Box::new(Process::new()?))?;
-        Ok(Metrics {
-            drivers: Families::register(&registry)?,
-            registry,
-        })
+    /// When a family is not well-formed, or is there already, which none of these is.
+    pub fn register(metrics: &Metrics) -> Result<Families, Error> {
+        let families = Families {
+            operations: Operations::register(metrics)?,
+            connect_failures: IntCounterVec::new(
+                Opts::new(
+                    "csi_sidecar_connect_failures_total",
+                    "Probes that ended without a connection to the CSI driver, by reason.",
+                ),
+                &[DRIVER, "reason"],
+            )?,
+            states: States::new()?,
+        };
+        metrics.register(families.connect_failures.clone())?;
+        metrics.register(families.states.clone())?;
+        Ok(families)
     }
 
     /// The metrics of a driver, under the name that it will be found to have.
     #[must_use]
     pub fn of_driver(&self, name: DriverName) -> DriverMetrics {
-        DriverMetrics::new(name, self.drivers.clone())
+        DriverMetrics {
+            calls: self.operations.recorder(),
+            connect_failures: self.connect_failures.clone(),
+            state: self.states.watch(name.clone()),
+            name,
+        }
+    }
+}
+
+/// The metrics of one driver.
+pub struct DriverMetrics {
+    name: DriverName,
+    calls: Recorder,
+    connect_failures: IntCounterVec,
+    state: Arc<Mutex<State>>,
+}
+
+impl DriverMetrics {
+    /// Records a gRPC call.
+    pub fn called(&self, method: &str, code: Code, took: Duration) {
+        self.calls
+            .record(self.name.get(), method, code, code.is_defined(), took);
     }
 
-    /// The text of all families.
-    ///
-    /// # Errors
-    ///
-    /// When the encoder refuses a family.
-    pub fn render(&self) -> Result<String, Error> {
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+    /// Records how a probe ended.
+    pub fn probed(&self, outcome: &Outcome, at: SystemTime) {
+        let is_ready = *outcome == Ok(Readiness::Ready);
+        let mut state = lock(&self.state);
+        state.is_ready = Some(is_ready);
+        if is_ready {
+            state.last_success = Some(at);
+        }
+        drop(state);
+        if let Err(ProbeError::Connect(error)) = outcome {
+            self.connect_failures
+                .with_label_values(&[self.name.get(), error.reason.label()])
+                .inc();
+        }
     }
+}
+
+/// How a driver is.
+#[derive(Clone, Default)]
+struct State {
+    /// Whether the last probe found it ready, once there has been one.
+    is_ready: Option<bool>,
+    last_success: Option<SystemTime>,
+}
+
+impl State {
+    fn worse(&self, other: &State) -> State {
+        /// The lesser of those that are known.
+        fn least<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+            one.into_iter().chain(other).min()
+        }
+        State {
+            is_ready: least(self.is_ready, other.is_ready),
+            last_success: least(self.last_success, other.last_success),
+        }
+    }
+}
+
+/// The states, told under the names that the drivers have when they are asked
+/// for: a gauge that had been set under "unknown-driver" would stay for ever
+/// beside the one of the driver's name, and alert.
+#[derive(Clone)]
+struct States {
+    success: GaugeVec,
+    last_success: GaugeVec,
+    watched: Arc<Mutex<Vec<Watched>>>,
+}
+
+type Watched = (DriverName, Arc<Mutex<State>>);
+
+impl States {
+    fn new() -> Result<States, Error> {
+        Ok(States {
+            success: GaugeVec::new(
+                Opts::new(
+                    "csi_sidecar_probe_success",
+                    "Whether the last probe found the CSI driver ready (1) or not (0).",
+                ),
+                &[DRIVER],
+            )?,
+            last_success: GaugeVec::new(
+                Opts::new(
+                    "csi_sidecar_probe_last_success_timestamp_seconds",
+                    "When a probe last found the CSI driver ready, in seconds since the unix epoch.",
+                ),
+                &[DRIVER],
+            )?,
+            watched: Arc::default(),
+        })
+    }
+
+    fn watch(&self, name: DriverName) -> Arc<Mutex<State>> {
+        let state = Arc::<Mutex<State>>::default();
+        lock(&self.watched).push((name, Arc::clone(&state)));
+        state
+    }
+}
+
+impl Collector for States {
+    fn desc(&self) -> Vec<&Desc> {
+        [self.success.desc(), self.last_success.desc()].concat()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        // Held to the end: two scrapes at once would empty each other's gauges.
+        let watched = lock(&self.watched);
+        self.success.reset();
+        self.last_success.reset();
+        // Two sockets may lead to one driver: it is as well as the worse of them.
+        let mut states = BTreeMap::<&str, State>::new();
+        for (name, state) in watched.iter() {
+            let state = lock(state).clone();
+            states
+                .entry(name.get())
+                .and_modify(|other| *other = other.worse(&state))
+                .or_insert(state);
+        }
+        for (name, state) in states {
+            if let Some(is_ready) = state.is_ready {
+                let success = self.success.with_label_values(&[name]);
+                success.set(f64::from(u8::from(is_ready)));
+            }
+            if let Some(time) = state.last_success {
+                let last_success = self.last_success.with_label_values(&[name]);
+                last_success.set(seconds(time));
+            }
+        }
+        [self.success.collect(), self.last_success.collect()].concat()
+    }
+}
+
+/// A panic of a thread that held the lock is passed over: every change under it
+/// is complete in itself.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::time::{Duration, UNIX_EPOCH};
 
-    use crate::probe::{Code, ConnectError, ProbeError, Readiness, Reason};
+    use csi::{ConnectError, Reason};
+
+    use super::*;
+    use crate::PROGRAM;
 
     const PROBE: &str = "/csi.v1.Identity/Probe";
 
-    fn metrics(started: SystemTime) -> Metrics {
-        Metrics::new(started).unwrap()
+    fn metrics(started: SystemTime) -> (Metrics, Families) {
+        let metrics = Metrics::new(&PROGRAM, started).unwrap();
+        let families = Families::register(&metrics).unwrap();
+        (metrics, families)
     }
 
     /// The lines about these families.
@@ -100,10 +218,10 @@ mod tests {
 
     #[test]
     fn the_families_of_upstream_are_upstream_s() {
-        let metrics = metrics(UNIX_EPOCH + Duration::from_millis(1_795_165_932_250));
+        let (metrics, families) = metrics(UNIX_EPOCH + Duration::from_millis(1_795_165_932_250));
         let name = DriverName::default();
         name.set("hostpath.csi.k8s.io".to_owned());
-        let driver = metrics.of_driver(name);
+        let driver = families.of_driver(name);
         driver.called(PROBE, Code::OK, Duration::from_millis(125));
         assert_eq!(
             lines_about(
@@ -120,11 +238,12 @@ mod tests {
     #[test]
     fn the_build_is_told() {
         assert_eq!(
-            lines_about(&metrics(UNIX_EPOCH), &["livenessprobe_build_info"]),
+            lines_about(&metrics(UNIX_EPOCH).0, &["livenessprobe_build_info"]),
             format!(
                 "# HELP livenessprobe_build_info The version and the revision of this program, as labels; always 1.\n\
                  # TYPE livenessprobe_build_info gauge\n\
-                 livenessprobe_build_info{{revision=\"{REVISION}\",version=\"{VERSION}\"}} 1\n"
+                 livenessprobe_build_info{{revision=\"{}\",version=\"{}\"}} 1\n",
+                PROGRAM.revision, PROGRAM.version
             )
         );
     }
@@ -132,9 +251,9 @@ mod tests {
     #[test]
     fn a_driver_s_state_is_told_under_the_name_that_it_has_now() {
         const STATE: &str = "csi_sidecar_probe_";
-        let metrics = metrics(UNIX_EPOCH);
+        let (metrics, families) = metrics(UNIX_EPOCH);
         let name = DriverName::default();
-        let driver = metrics.of_driver(name.clone());
+        let driver = families.of_driver(name.clone());
         assert_eq!(lines_about(&metrics, &[STATE]), "\n");
 
         driver.probed(&Ok(Readiness::NotReady), UNIX_EPOCH);
@@ -172,8 +291,8 @@ mod tests {
 
     #[test]
     fn failed_connections_are_counted_by_reason() {
-        let metrics = metrics(UNIX_EPOCH);
-        let driver = metrics.of_driver(DriverName::default());
+        let (metrics, families) = metrics(UNIX_EPOCH);
+        let driver = families.of_driver(DriverName::default());
         for reason in [Reason::Refused, Reason::NotFound, Reason::Refused] {
             let error = ConnectError {
                 address: "/csi/csi.sock".to_owned(),
@@ -193,10 +312,10 @@ mod tests {
 
     #[test]
     fn a_hostile_name_stays_inside_its_label() {
-        let metrics = metrics(UNIX_EPOCH);
+        let (metrics, families) = metrics(UNIX_EPOCH);
         let name = DriverName::default();
         name.set("a\"b\\c\nd".to_owned());
-        metrics
+        families
             .of_driver(name)
             .called("/m", Code(99), Duration::ZERO);
         let text = metrics.render().unwrap();
@@ -208,8 +327,8 @@ mod tests {
     #[test]
     fn codes_that_grpc_does_not_define_are_few() {
         const FOREIGN_CODES_MAX: usize = 8;
-        let metrics = metrics(UNIX_EPOCH);
-        let driver = metrics.of_driver(DriverName::default());
+        let (metrics, families) = metrics(UNIX_EPOCH);
+        let driver = families.of_driver(DriverName::default());
         for code in 0..1_000 {
             driver.called("/m", Code(code), Duration::ZERO);
         }

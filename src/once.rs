@@ -5,35 +5,45 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::exit::Exit;
+use csi::Caller;
+use program::escape;
+use program::exit::Exit;
+use program::logging::VERBOSITY_MAX;
+
 use crate::flags::Options;
-use crate::logging::VERBOSITY_MAX;
-use crate::probe::{
-    self, Caller, Events, Flights, Outcome, Patience, Phase, ProbeError, Readiness, Window,
-};
-use crate::text;
+use crate::moments::Moments;
+use crate::outcome::{self, Outcome, ProbeError, Readiness};
+use crate::probe::{self, Phase};
+use crate::shared_probe::{Events, Patience, SharedProbe};
+
+/// There was no connection to the driver.
+pub const NO_CONNECTION: Exit = Exit::of_program(3);
+/// The call failed or timed out.
+pub const CALL_FAILED: Exit = Exit::of_program(4);
+/// The driver answered, and is not ready.
+pub const NOT_READY: Exit = Exit::of_program(5);
 
 /// Makes the probe, prints `ok` or the reason, and says what to exit with.
 #[must_use]
 pub fn run(options: &Options) -> Exit {
-    probe::log_through_us(options.verbosity == VERBOSITY_MAX);
+    csi::log_through_us(options.verbosity == VERBOSITY_MAX);
     let (exit, line) = match ask(options) {
-        Ok(outcome) => (exit_of(&outcome), probe::words(&outcome)),
-        Err(reason) => (Exit::CannotRun, reason),
+        Ok(outcome) => (exit_of(&outcome), outcome::describe(&outcome)),
+        Err(reason) => (Exit::CANNOT_RUN, reason),
     };
     // Whoever has closed stdout goes by the code.
     let mut stdout = std::io::stdout();
-    let _ = writeln!(stdout, "{}", text::one_line(&line));
+    let _ = writeln!(stdout, "{}", escape::one_line(&line));
     let _ = stdout.flush();
     exit
 }
 
 fn ask(options: &Options) -> Result<Outcome, String> {
-    let window = Window::new(Instant::now(), options.probe_timeout);
+    let moments = Moments::new(Instant::now(), options.probe_timeout);
     let caller = Arc::new(Caller::new()?);
     let (address, method) = (options.csi_address.clone(), options.method.clone());
-    let probe = move |window, phase: &mut dyn FnMut(Phase)| {
-        probe::probe(&caller, &method, &address, window, phase)
+    let probe = move |moments, phase: &mut dyn FnMut(Phase)| {
+        probe::probe(&caller, &method, &address, moments, phase)
     };
     let events = Events {
         ended: Box::new(|_| {}),
@@ -41,21 +51,21 @@ fn ask(options: &Options) -> Result<Outcome, String> {
         wedged: Box::new(|_| {}),
     };
     // Not the probe itself: a lookup or a wedged gRPC may outlast its deadline.
-    let flights = Flights::start(
+    let shared = SharedProbe::start(
         options.csi_address.clone(),
         options.method.path(),
         Box::new(probe),
         events,
         Patience::default(),
     )?;
-    Ok(flights.ask(window).outcome)
+    Ok(shared.ask(moments).outcome)
 }
 
 fn exit_of(outcome: &Outcome) -> Exit {
     match outcome {
-        Ok(Readiness::Ready) => Exit::Clean,
-        Ok(Readiness::NotReady | Readiness::NotServing(_)) => Exit::NotReady,
-        Err(ProbeError::Connect(_)) => Exit::NoConnection,
-        Err(ProbeError::Call(_)) => Exit::CallFailed,
+        Ok(Readiness::Ready) => Exit::CLEAN,
+        Ok(Readiness::NotReady | Readiness::NotServing(_)) => NOT_READY,
+        Err(ProbeError::Connect(_)) => NO_CONNECTION,
+        Err(ProbeError::Call(_)) => CALL_FAILED,
     }
 }

@@ -1,32 +1,18 @@
 //! One liveness probe: connect to the driver and call a method, most often `Identity/Probe`, both
-//! under one deadline, and the sharing of a probe among those who ask at once.
+//! under one deadline.
 //!
-//! Each probe makes a new connection, on purpose: over a kept one a deleted or
-//! replaced socket file would stay healthy for ever (upstream's issue 68).
-
-mod call;
-mod connect;
-mod flight;
-mod method;
-mod outcome;
-mod ration;
-mod window;
-
-pub use call::{Caller, log_through_us};
-pub use connect::{connect, connect_if_there};
-pub use flight::{Answer, Events, Flights, Patience, Probe, Ticket, Urgency};
-pub use method::{HEALTH_CHECK_PATH, Method};
-pub use outcome::{
-    CallError, Code, ConnectError, Outcome, ProbeError, Readiness, Reason, Report, words,
-};
-pub use window::Window;
+//! Each probe makes a new connection, on purpose: over a kept one, a driver whose socket file was
+//! deleted or replaced would stay healthy (upstream's issue 68).
 
 use std::time::Instant;
 
-use crate::address::CsiAddress;
+use csi::{Caller, Code, ConnectError, CsiAddress, connect};
 
-/// How far a probe has come; what someone who must answer before it ends can
-/// still tell.
+use crate::method::Method;
+use crate::moments::Moments;
+use crate::outcome::{ProbeError, Report};
+
+/// How far a probe has come, which a request that gives up before its end can report.
 #[derive(Clone, Debug)]
 pub enum Phase {
     /// Connecting; the last attempt's error, if one was made.
@@ -35,17 +21,17 @@ pub enum Phase {
     Calling,
 }
 
-/// Makes one probe. `phase` is told how far it has come, from the first attempt
-/// to connect that failed.
+/// Makes one probe. `phase` is called with each phase, from the first attempt to connect that
+/// failed.
 pub fn probe(
     caller: &Caller,
     method: &Method,
     address: &CsiAddress,
-    window: Window,
+    moments: Moments,
     phase: &mut dyn FnMut(Phase),
 ) -> Report {
     let started = Instant::now();
-    let connected = connect(address, window.connect_by(), |error| {
+    let connected = connect(address, moments.connect_by(), |error| {
         phase(Phase::Connecting(Some(error.clone())));
     });
     let socket = match connected {
@@ -60,7 +46,7 @@ pub fn probe(
     };
     phase(Phase::Calling);
     let calling = Instant::now();
-    let answer = method.ask(caller, socket, address, window);
+    let answer = method.call(caller, socket, address, moments.deadline());
     let code = answer
         .as_ref()
         .map_or_else(|error| error.code, |_| Code::OK);

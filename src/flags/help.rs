@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::table::{FLAGS, Flag, Group};
-use crate::version::{REVISION, VERSION};
+use crate::PROGRAM;
 
 /// The width that fits a terminal.
 const WIDTH: usize = 79;
@@ -12,7 +12,10 @@ const INDENT: &str = "        ";
 /// What `--version` prints: name, semantic version, revision.
 #[must_use]
 pub fn version() -> String {
-    format!("livenessprobe {VERSION} ({REVISION})\n")
+    format!(
+        "{} {} ({})\n",
+        PROGRAM.name, PROGRAM.version, PROGRAM.revision
+    )
 }
 
 /// What `--help` prints; lines of at most 79 columns.

@@ -11,12 +11,13 @@ use super::{
     Command, Extra, MetricsAt, Options, Periodic, Warning, boolean, format, listen_address,
     metrics_path, unsigned, value_of, verbosity,
 };
-use crate::address::{self, CsiAddress, ListenAddress};
-use crate::duration;
-use crate::exit::Exit;
-use crate::health;
-use crate::logging::Format;
-use crate::probe::{HEALTH_CHECK_PATH, Method};
+use crate::method::{HEALTH_CHECK_PATH, Method};
+use crate::routes;
+use csi::CsiAddress;
+use front::ListenAddress;
+use program::duration;
+use program::exit::Exit;
+use program::logging::Format;
 
 const DEFAULT_HEALTH_PORT: u16 = 9808;
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
@@ -63,7 +64,9 @@ impl Raw {
             "--timeout" => self.timeout = Some(value_of(flag, value, duration::parse_positive)?),
             "--probe-path" => self.probe_path = Some(value_of(flag, value, probe_path)?),
             "--service" => self.service = Some(value_of(flag, value, service)?),
-            "--health-port" => self.health_port = Some(value_of(flag, value, address::port)?),
+            "--health-port" => {
+                self.health_port = Some(value_of(flag, value, program::host_port::port)?)
+            }
             "--http-endpoint" => self.http_endpoint = value_of(flag, value, listen_address)?,
             "--metrics-address" => self.metrics_address = value_of(flag, value, listen_address)?,
             "--metrics-path" => self.metrics_path = Some(value_of(flag, value, metrics_path)?),
@@ -107,7 +110,7 @@ impl Raw {
         mut self,
         environment: &[(OsString, OsString)],
     ) -> Result<Command, (Exit, String)> {
-        let bad = |message| (Exit::BadFlags, message);
+        let bad = |message| (Exit::BAD_FLAGS, message);
         if let Some(to) = self.install.take() {
             let what = "--install copies this program and does nothing else";
             if self.once {
@@ -232,7 +235,7 @@ impl Raw {
         )?;
         let csi_address = variables.or(csi_address, "--csi-address", CsiAddress::parse_endpoint);
         let metrics_path = self.metrics_path.unwrap_or_else(|| "/metrics".to_owned());
-        if !self.extra.is_empty() && health::is_health_path(&metrics_path) {
+        if !self.extra.is_empty() && routes::is_health_path(&metrics_path) {
             return Err(format!(
                 "--metrics-path={metrics_path} is where another driver's health is asked for; \
                  choose another, such as /metrics"
@@ -279,7 +282,7 @@ impl Raw {
 /// Upstream's words, which somebody may search for.
 fn both_set(one: &str, other: &str) -> (Exit, String) {
     (
-        Exit::CannotRun,
+        Exit::CANNOT_RUN,
         format!("Only one of `{one}` and `{other}` can be explicitly set"),
     )
 }
@@ -376,7 +379,7 @@ fn extra(text: &str) -> Result<Extra, String> {
     let (name, address) = text
         .split_once('=')
         .ok_or("it must be NAME=ADDRESS, such as nfs=/csi-nfs/csi.sock")?;
-    health::check_name(name)?;
+    routes::check_name(name)?;
     Ok(Extra {
         name: name.to_owned(),
         address: CsiAddress::parse(address)?,

@@ -2,7 +2,7 @@
 //! parser and the help are made from.
 
 use super::{boolean, unsigned};
-use crate::duration;
+use program::duration;
 
 /// A flag.
 pub struct Flag {

@@ -403,7 +403,7 @@ fn each_command_line_has_its_outcome() {
             }
             (Ok(Command::Help), Help) | (Ok(Command::Version), Version) => {}
             (Err(error), Bad(words)) => {
-                assert_eq!(error.exit, Exit::BadFlags, "{line}");
+                assert_eq!(error.exit, Exit::BAD_FLAGS, "{line}");
                 for word in *words {
                     assert!(
                         error.message.contains(word),
@@ -415,7 +415,7 @@ fn each_command_line_has_its_outcome() {
             (Err(error), Conflict(message)) => {
                 assert_eq!(
                     (error.exit, error.message.as_str()),
-                    (Exit::CannotRun, *message),
+                    (Exit::CANNOT_RUN, *message),
                     "{line}"
                 );
             }
@@ -462,18 +462,18 @@ fn words_that_are_not_utf_8_are_refused_and_shown() {
 
 #[test]
 fn a_guest_is_known_wherever_the_line_fails() {
-    let is_guest = |line: &str| {
+    let is_once = |line: &str| {
         parse(line.split_whitespace().map(OsString::from), &[])
             .unwrap_err()
-            .is_guest
+            .is_once
     };
-    assert!(is_guest("--once --bogus"));
-    assert!(is_guest("--bogus -once"));
-    assert!(is_guest("--bogus --once=true"));
-    assert!(!is_guest("--bogus"));
-    assert!(!is_guest("--bogus --csi-address=/once"));
-    assert!(!is_guest("--bogus --log_dir once"));
-    assert!(!is_guest("--bogus --once=false"));
+    assert!(is_once("--once --bogus"));
+    assert!(is_once("--bogus -once"));
+    assert!(is_once("--bogus --once=true"));
+    assert!(!is_once("--bogus"));
+    assert!(!is_once("--bogus --csi-address=/once"));
+    assert!(!is_once("--bogus --log_dir once"));
+    assert!(!is_once("--bogus --once=false"));
 }
 
 #[test]

@@ -399,7 +399,7 @@ fn connections_that_are_reset_while_there_is_no_room_cost_nothing() {
     // Without a driver requests wait for one, and no call comes and goes meanwhile.
     let sidecar = start(&dir, 1024);
     sidecar.requests_at_rest();
-    let event_loop = sidecar.threads_named("door")[0];
+    let event_loop = sidecar.threads_named("front")[0];
     let on_processor = || {
         let path = format!("/proc/{}/task/{event_loop}/schedstat", sidecar.pid);
         let text = std::fs::read_to_string(path).unwrap();

@@ -1,4 +1,4 @@
-//! The messages in src/messages/ are what protobuf-codegen makes of proto/.
+//! The messages in crates/csi/src/messages/ are what protobuf-codegen makes of proto/.
 //! `make messages` writes them.
 
 use std::path::Path;
@@ -22,7 +22,7 @@ fn the_messages_are_made_from_their_protocols() {
         .run()
         .expect("messages");
     for name in ["csi_identity.rs", "grpc_health.rs"] {
-        let kept = root.join("src/messages").join(name);
+        let kept = root.join("crates/csi/src/messages").join(name);
         let wanted = std::fs::read_to_string(made.path().join(name)).unwrap();
         if std::env::var_os("UPDATE_MESSAGES").is_some() {
             std::fs::write(&kept, &wanted).unwrap();

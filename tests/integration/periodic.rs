@@ -247,7 +247,7 @@ fn variables_alone_do_not_turn_it_on() {
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
     assert_eq!(http::get(address, "/healthz").both(), (200, "ok"));
     // The thread that probes at a pace is not there.
-    assert_eq!(sidecar.threads_named("monitor"), [0; 0]);
+    assert_eq!(sidecar.threads_named("periodic"), [0; 0]);
 }
 
 #[test]

@@ -3,7 +3,9 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 
-use csi_livenessprobe::address::{CsiAddress, ListenAddress, UNIX_PATH_MAX, port};
+use csi::{CsiAddress, UNIX_PATH_MAX};
+use front::ListenAddress;
+use program::host_port::port;
 
 /// Any bytes; what is no UTF-8 is read as the flags read it.
 pub fn check(bytes: &[u8]) {

@@ -6,10 +6,10 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use csi_livenessprobe::admission::head::{Head, read};
-use csi_livenessprobe::admission::{Door, Entrance, HEAD_BYTES, UnderWay, streams};
-use csi_livenessprobe::health::{Paths, Route};
-use csi_livenessprobe::server::{self, Reply};
+use csi_livenessprobe::routes::{Paths, Route};
+use front::head::{Head, read};
+use front::{HEAD_BYTES, Immediate, InFlight, Reply, Reserved, Schedule, Settings, Site};
+use program::Program;
 
 /// Beyond this a client gives up, and so does the test.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,12 +36,12 @@ pub fn check(bytes: &[u8]) {
     let answer = exchange(bytes, piece.max(1), finishes);
     match verdict {
         Head::Partial => assert!(answer.is_empty(), "{}", answer.escape_ascii()),
-        Head::Refused(refusal) => is_answer(&answer, refusal.status, refusal.why, false),
+        Head::Refused(error) => is_answer(&answer, error.status, error.why, false),
         Head::Complete(request) => {
             let (status, body) = match paths().route(&request.target) {
-                Route::Health(_) => (200, HEALTHY),
-                Route::Metrics => (200, EXPOSITION),
-                Route::Unknown => (404, "404 page not found"),
+                Some(Route::Health(_)) => (200, HEALTHY),
+                Some(Route::Metrics) => (200, EXPOSITION),
+                None => (404, "404 page not found"),
             };
             is_answer(&answer, status, body, request.is_head);
         }
@@ -108,33 +108,74 @@ fn paths() -> Paths {
     }
 }
 
-/// A door as the sidecar has it, with an answer at once behind it.
+/// A site whose answers are there at once.
+struct Ready;
+
+impl Site for Ready {
+    type Route = Route;
+    type Prepared = ();
+
+    fn route(&self, _: usize, target: &str) -> Option<Route> {
+        paths().route(target)
+    }
+
+    fn groups(&self) -> usize {
+        2
+    }
+
+    fn group(&self, route: Route) -> usize {
+        usize::from(route == Route::Metrics)
+    }
+
+    fn shares(&self) -> usize {
+        1
+    }
+
+    fn schedule(&self, _: Route, arrived: Instant) -> Schedule {
+        Schedule {
+            cause: arrived + PATIENCE,
+            last: arrived + PATIENCE,
+            overslept: PATIENCE,
+            last_chance: PATIENCE,
+        }
+    }
+
+    fn prepare(&self, _: usize, _: Instant) {}
+
+    fn reply(&self, route: Route, (): &()) -> Reply {
+        let body = match route {
+            Route::Health(_) => HEALTHY,
+            Route::Metrics => EXPOSITION,
+        };
+        Reply::plain(200, body)
+    }
+
+    fn immediate(&self, _: Route, _: Instant, _: Immediate) -> Option<Reply> {
+        None
+    }
+}
+
+/// Opens a front as the sidecar does.
 fn open() -> SocketAddr {
-    let beyond_repair = |reason: &str| panic!("{reason}");
+    static PROGRAM: Program = Program {
+        name: "test",
+        package: "csi-test",
+        version: "1",
+        revision: "2",
+    };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let address = listener.local_addr().expect("an address");
-    let origin = Instant::now();
-    let respond = Arc::new(|route: Route, _: Instant| match route {
-        Route::Health(_) => Reply::plain(200, HEALTHY.to_owned()),
-        Route::Metrics => Reply::plain(200, EXPOSITION.to_owned()),
-        Route::Unknown => Reply::plain(404, "404 page not found".to_owned()),
-    });
-    let private = server::open(streams(0), origin, respond, beyond_repair).expect("tiny_http");
-    let entrance = Entrance {
-        listener,
-        paths: paths(),
-    };
-    Door::new(
-        vec![entrance],
-        private,
-        origin,
-        PATIENCE,
-        Box::new(|_, _, _| None),
-        UnderWay::default(),
-        1,
-    )
-    .expect("a door")
-    .open(beyond_repair)
-    .expect("a thread");
+    front::open(Settings {
+        program: &PROGRAM,
+        listeners: vec![listener],
+        site: Arc::new(Ready),
+        reserved: Reserved {
+            least: 0,
+            wanted: 0,
+        },
+        in_flight: InFlight::default(),
+        fatal: |reason| panic!("{reason}"),
+    })
+    .expect("a front");
     address
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use csi_livenessprobe::duration::{format, parse, parse_positive};
+use program::duration::{format, parse, parse_positive};
 
 const UNITS: [(&str, f64); 8] = [
     ("ns", 1.0),

@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
-use csi_livenessprobe::exit::Exit;
 use csi_livenessprobe::flags::{Command, FlagError, MetricsAt, Options, parse};
-use csi_livenessprobe::health;
-use csi_livenessprobe::probe::Method;
+use csi_livenessprobe::method::Method;
+use csi_livenessprobe::routes;
+use program::exit::Exit;
 
 /// What a word begins with that is a variable, `\x01NAME=value`. No manifest has
 /// such a word, and a fuzzer finds it quickly.
@@ -104,7 +104,7 @@ fn hold(options: &Options) {
     );
     assert!(options.extra.len() <= 64);
     for (place, extra) in options.extra.iter().enumerate() {
-        assert_eq!(health::check_name(&extra.name), Ok(()));
+        assert_eq!(routes::check_name(&extra.name), Ok(()));
         let others = &options.extra[..place];
         assert!(others.iter().all(|other| other.name != extra.name));
     }
@@ -130,7 +130,7 @@ fn hold(options: &Options) {
 /// A refusal names the flag, and is no more than a person reads.
 fn tells(error: &FlagError) {
     assert!(
-        matches!(error.exit, Exit::BadFlags | Exit::CannotRun),
+        [Exit::BAD_FLAGS, Exit::CANNOT_RUN].contains(&error.exit),
         "{error:?}"
     );
     let names_one = VARIABLES.iter().any(|name| error.message.contains(name));

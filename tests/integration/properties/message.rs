@@ -1,8 +1,8 @@
 //! A driver's reply: any bytes are a message or an error, and a message that is
 //! written and read again is the same.
 
-use csi_livenessprobe::grpc_health::HealthCheckResponse;
-use csi_livenessprobe::identity::{GetPluginInfoResponse, ProbeResponse};
+use csi::grpc_health::HealthCheckResponse;
+use csi::identity::{GetPluginInfoResponse, ProbeResponse};
 use protobuf::Message;
 
 /// Any bytes.

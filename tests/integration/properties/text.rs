@@ -3,12 +3,14 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use csi_livenessprobe::health::{self, Question, Whom};
-use csi_livenessprobe::logging::{self, Format};
-use csi_livenessprobe::probe::{CallError, Code, ProbeError};
-use csi_livenessprobe::text::{TEXT_MAX, capped, json, one_line, quoted};
+use csi::{CallError, Code};
+use csi_livenessprobe::outcome::ProbeError;
+use csi_livenessprobe::routes::{Question, Target};
+use csi_livenessprobe::verdict;
 use log::kv::Value;
 use log::{Level, Record};
+use program::escape::{TEXT_MAX, capped, json, one_line, quoted};
+use program::logging::{self, Format};
 
 /// What a cut adds to a text.
 const CUT: usize = "... (18446744073709551615 bytes more)".len();
@@ -61,7 +63,7 @@ fn logs(text: &str) {
             .line(Some(1))
             .key_values(&pairs)
             .build();
-        logging::line(format, now, 1, &record)
+        logging::line("livenessprobe", format, now, 1, &record)
     };
     let shown = capped(text);
 
@@ -84,12 +86,12 @@ fn logs(text: &str) {
 fn answers(code: &[u8], text: &str) {
     let code = code.try_into().map_or(2, i32::from_le_bytes);
     let question = Question {
-        of: Whom::First,
+        of: Target::Main,
         initialising_is_healthy: true,
         verbose: false,
     };
     let outcome = Err(ProbeError::Call(CallError::new(Code(code), text)));
-    let (status, body) = health::answer(question, &outcome);
+    let (status, body) = verdict::answer(question, &outcome);
     assert_eq!(status, 500);
     is_plain(&body);
     assert!(body.starts_with("rpc error: code = ") && body.contains(" desc = "));

@@ -126,7 +126,7 @@ impl Sidecar {
     /// How many threads wait for requests when there are none yet.
     pub fn requests_at_rest(&self) -> usize {
         // It is opened when all of them are there.
-        eventually("a door", || self.threads_named("door").len() == 1);
+        eventually("a front", || self.threads_named("front").len() == 1);
         self.threads_named("request").len()
     }
 

@@ -1,0 +1,104 @@
+//! `csi_sidecar_operations_seconds`, the family that all of Kubernetes' CSI sidecars have: how long
+//! each call took, by driver, method and status code.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus::{Error, HistogramOpts, HistogramVec};
+
+use super::Metrics;
+
+/// csi-lib-utils' buckets, in seconds; the last, +Inf, comes by itself.
+const BUCKETS: [f64; 13] = [
+    0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 25.0, 50.0, 120.0, 300.0, 600.0,
+];
+
+/// The label with the driver's name.
+pub const DRIVER: &str = "driver_name";
+
+/// How many codes that gRPC does not define get a label of their own. A driver may send any
+/// number, and each label is a series that is never freed.
+const FOREIGN_CODES_MAX: usize = 8;
+const FOREIGN_CODE: &str = "Code(other)";
+
+/// The family.
+#[derive(Clone)]
+pub struct Operations {
+    histogram: HistogramVec,
+}
+
+impl Operations {
+    /// Adds the family.
+    ///
+    /// # Errors
+    ///
+    /// When it is there already.
+    pub fn register(metrics: &Metrics) -> Result<Operations, Error> {
+        let histogram = HistogramVec::new(
+            HistogramOpts::new(
+                "csi_sidecar_operations_seconds",
+                "[ALPHA] Container Storage Interface operation duration with gRPC error code status total",
+            )
+            .buckets(BUCKETS.to_vec()),
+            &[DRIVER, "grpc_status_code", "method_name"],
+        )?;
+        metrics.register(histogram.clone())?;
+        Ok(Operations { histogram })
+    }
+
+    /// Records the calls of one driver.
+    #[must_use]
+    pub fn recorder(&self) -> Recorder {
+        Recorder {
+            histogram: self.histogram.clone(),
+            foreign_codes: Arc::default(),
+        }
+    }
+}
+
+/// Records the calls of one driver.
+#[derive(Clone)]
+pub struct Recorder {
+    histogram: HistogramVec,
+    foreign_codes: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Recorder {
+    /// Records a call. `driver` is the driver's name as far as it is known, and `is_defined`
+    /// says whether gRPC defines the code.
+    pub fn record(
+        &self,
+        driver: &str,
+        method: &str,
+        code: impl Display,
+        is_defined: bool,
+        took: Duration,
+    ) {
+        let code = self.label(code.to_string(), is_defined);
+        self.histogram
+            .with_label_values(&[driver, &code, method])
+            .observe(took.as_secs_f64());
+    }
+
+    fn label(&self, code: String, is_defined: bool) -> String {
+        if is_defined {
+            return code;
+        }
+        // A panic of a thread that held the lock is passed over: an insertion is complete in
+        // itself.
+        let mut codes = self
+            .foreign_codes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if codes.len() < FOREIGN_CODES_MAX {
+            codes.insert(code.clone());
+        }
+        if codes.contains(&code) {
+            code
+        } else {
+            FOREIGN_CODE.to_owned()
+        }
+    }
+}

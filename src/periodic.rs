@@ -1,0 +1,245 @@
+//! Probes at a pace of our own, for pods without an HTTP probe: so many failures
+//! in a row end the process, and a file tells who looks for it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use program::panics;
+
+use crate::flags;
+use crate::health_file::HealthFile;
+use crate::outcome::{self, Outcome, Readiness};
+
+const STACK: usize = 256 * 1024;
+
+/// The probes at a pace.
+pub struct Periodic {
+    state: Arc<Mutex<State>>,
+}
+
+/// How it ended by itself.
+pub enum End {
+    /// There were too many failures in a row; this was the last.
+    GivenUp(String),
+    /// Something inside is broken.
+    Broken(String),
+}
+
+struct State {
+    file: Option<HealthFile>,
+    has_ended: bool,
+}
+
+impl Periodic {
+    /// Starts probing. `ask` makes a probe and waits for its outcome; `ended` hears why the process should end.
+    ///
+    /// # Errors
+    ///
+    /// When the thread cannot be started.
+    pub fn start(
+        settings: &flags::Periodic,
+        file: Option<HealthFile>,
+        ask: impl Fn() -> Outcome + Send + 'static,
+        ended: impl Fn(End) + Send + 'static,
+    ) -> Result<Periodic, String> {
+        let state = Arc::new(Mutex::new(State {
+            file,
+            has_ended: false,
+        }));
+        let mut rounds = Rounds {
+            pace: Pace::new(Instant::now(), settings.interval),
+            tally: Tally::new(settings.retries),
+            state: Arc::clone(&state),
+        };
+        thread::Builder::new()
+            .name("periodic".to_owned())
+            .stack_size(STACK)
+            .spawn(move || match panics::caught(|| rounds.run(&ask)) {
+                Ok(Some(reason)) => ended(End::GivenUp(reason)),
+                Ok(None) => {}
+                Err(panic) => ended(End::Broken(format!("the periodic probe panicked: {panic}"))),
+            })
+            .map_err(|error| format!("cannot start the thread \"periodic\": {error}"))?;
+        Ok(Periodic { state })
+    }
+
+    /// Takes the health file away. No later success brings it back, and no later
+    /// failure counts.
+    pub fn end(&self) {
+        let mut state = lock(&self.state);
+        state.has_ended = true;
+        if let Some(file) = &mut state.file {
+            file.remove();
+        }
+    }
+}
+
+/// A panic of a thread that held the lock is passed over: every change under it is
+/// complete in itself.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Rounds {
+    pace: Pace,
+    tally: Tally,
+    state: Arc<Mutex<State>>,
+}
+
+impl Rounds {
+    /// Goes on until there were too many failures, and says so, or until it is
+    /// ended.
+    fn run(&mut self, ask: &dyn Fn() -> Outcome) -> Option<String> {
+        loop {
+            let outcome = ask();
+            let mut state = lock(&self.state);
+            if state.has_ended {
+                return None;
+            }
+            let verdict = self.tally.count(&outcome);
+            match (verdict, &mut state.file) {
+                (Verdict::Healthy, Some(file)) => file.write(),
+                (Verdict::GivenUp(_), Some(file)) => file.remove(),
+                _ => {}
+            }
+            drop(state);
+            if let Verdict::GivenUp(failures) = verdict {
+                return Some(format!(
+                    "{} (the last of {failures} failed probes in a row)",
+                    outcome::describe(&outcome)
+                ));
+            }
+            thread::sleep(self.pace.until_next(Instant::now()));
+        }
+    }
+}
+
+/// When rounds begin: at the start, and at each multiple of the interval after it.
+/// One that is still under way then takes the place of those that it runs into.
+struct Pace {
+    next: Instant,
+    interval: Duration,
+}
+
+impl Pace {
+    fn new(start: Instant, interval: Duration) -> Pace {
+        Pace {
+            next: start,
+            interval,
+        }
+    }
+
+    /// How long to wait from `now`, when a round has ended, until the next begins.
+    fn until_next(&mut self, now: Instant) -> Duration {
+        let late = now.saturating_duration_since(self.next);
+        let interval = self.interval.as_nanos().max(1);
+        let rounds = late.as_nanos() / interval + 1;
+        let ahead = Duration::from_nanos(u64::try_from(rounds * interval).unwrap_or(u64::MAX));
+        // An interval beyond the clock's end never comes.
+        self.next = self.next.checked_add(ahead).unwrap_or(now + NEVER);
+        self.next.saturating_duration_since(now)
+    }
+}
+
+/// A year.
+const NEVER: Duration = Duration::from_hours(365 * 24);
+
+/// What the outcomes so far come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Healthy,
+    Failing,
+    /// So many failures in a row are enough.
+    GivenUp(u32),
+}
+
+struct Tally {
+    failures: u32,
+    most: u32,
+}
+
+impl Tally {
+    fn new(most: u32) -> Tally {
+        Tally { failures: 0, most }
+    }
+
+    fn count(&mut self, outcome: &Outcome) -> Verdict {
+        if *outcome == Ok(Readiness::Ready) {
+            self.failures = 0;
+            return Verdict::Healthy;
+        }
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= self.most {
+            Verdict::GivenUp(self.failures)
+        } else {
+            Verdict::Failing
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(100);
+
+    fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn a_thousand_rounds_do_not_drift() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start, INTERVAL);
+        let mut now = start;
+        for round in 1..=1_000 {
+            // Each takes another time, and wakes a little late.
+            now += ms(round % 90);
+            now += pace.until_next(now);
+            assert_eq!(now, start + INTERVAL * u32::try_from(round).unwrap());
+            now += ms(round % 7);
+        }
+    }
+
+    #[test]
+    fn a_slow_round_takes_the_place_of_those_it_runs_into() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start, INTERVAL);
+        assert_eq!(pace.until_next(start + ms(250)), ms(50));
+        assert_eq!(pace.until_next(start + ms(300)), ms(100));
+        // One that ends at the moment of the next leaves it its full time.
+        assert_eq!(pace.until_next(start + ms(500)), ms(100));
+    }
+
+    #[test]
+    fn no_interval_is_too_short_or_too_long() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start, Duration::from_nanos(1));
+        assert!(pace.until_next(start + ms(1)) <= Duration::from_nanos(1));
+        let mut pace = Pace::new(start, Duration::MAX);
+        assert!(pace.until_next(start) > Duration::from_hours(1));
+    }
+
+    #[test]
+    fn so_many_in_a_row_are_too_many_and_a_success_forgets_them() {
+        let (well, ill) = (Ok(Readiness::Ready), Ok(Readiness::NotReady));
+        let mut tally = Tally::new(3);
+        let verdicts: Vec<Verdict> = [&ill, &ill, &well, &ill, &ill, &ill]
+            .into_iter()
+            .map(|outcome| tally.count(outcome))
+            .collect();
+        assert_eq!(
+            verdicts,
+            [
+                Verdict::Failing,
+                Verdict::Failing,
+                Verdict::Healthy,
+                Verdict::Failing,
+                Verdict::Failing,
+                Verdict::GivenUp(3)
+            ]
+        );
+        assert_eq!(Tally::new(1).count(&ill), Verdict::GivenUp(1));
+    }
+}
