@@ -1,5 +1,4 @@
-//! A driver that is watched: its probes, its name, and what metrics and log are
-//! told of them.
+//! A driver that is watched: its probes, its name, and how metrics and log report them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -27,21 +26,21 @@ pub struct Driver {
 
 /// How drivers are watched.
 pub struct Watch<'a> {
-    /// What they are asked.
+    /// The gRPC method that is called.
     pub method: &'a Method,
     /// One deadline over connect and call.
     pub timeout: Duration,
     /// gRPC.
     pub caller: &'a Arc<Caller>,
-    /// Where it is counted.
+    /// The metrics about drivers.
     pub metrics: &'a Families,
-    /// Hears of a probe that does not end long after its deadline.
+    /// Called when a probe has not ended long after its deadline.
     pub wedged: fn(&str),
 }
 
 impl Watch<'_> {
-    /// Watches the driver at `address`, which is called `name` until it has told
-    /// its own, and is asked for by `path`.
+    /// Watches the driver at `address`, whose health is served at `path`. It goes by `name` until
+    /// it has given its own.
     ///
     /// # Errors
     ///
@@ -89,13 +88,13 @@ impl Watch<'_> {
 }
 
 impl Driver {
-    /// The path that its health is asked for by.
+    /// The path at which its health is served.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// What a person wants to see besides the outcome.
+    /// The details for `?verbose`.
     #[must_use]
     pub fn details(&self, answer: &Answer) -> Details {
         Details {
@@ -138,13 +137,13 @@ fn log_report(log: &mut LogThrottle, report: &Report, address: &str, driver: &st
         Ok(Readiness::Ready) => None,
         Ok(readiness) => Some(readiness.to_string()),
         Err(ProbeError::Connect(error)) => Some(error.cause.clone()),
-        // The code, not the words: a driver's words may differ each time.
+        // The code and not the message, which may differ each time.
         Err(ProbeError::Call(error)) => Some(error.code.to_string()),
     };
     let Some(line) = log.is_worth_a_line(lasting.as_deref(), Instant::now()) else {
         return;
     };
-    // Said only where there were any.
+    // A pair without a value is left out.
     let suppressed = (line.suppressed > 0).then_some(line.suppressed);
     match &report.outcome {
         Ok(Readiness::Ready) => {

@@ -16,13 +16,13 @@ pub struct HealthFile {
 }
 
 impl HealthFile {
-    /// A file at `path`, which is not there yet: one that a predecessor left would
-    /// tell of another driver's health.
+    /// A file at `path`, which does not exist yet. One that an earlier process left is removed,
+    /// because it says nothing about the driver now.
     ///
     /// # Errors
     ///
-    /// When it can never be written. A full disk is no such reason: it may have
-    /// room again.
+    /// When it can never be written. A full disk is not such a reason, because it may have room
+    /// again.
     pub fn new(path: &Path) -> Result<HealthFile, String> {
         let file = HealthFile {
             path: path.to_owned(),
@@ -45,10 +45,10 @@ impl HealthFile {
         }
     }
 
-    /// Sees to it that it is there. What goes wrong is logged, and tried again at
-    /// the next success.
+    /// Creates the file if it does not exist. A failure is logged, and the next success tries
+    /// again.
     pub fn write(&mut self) {
-        // Somebody who tidies up may have removed it.
+        // Another program may have removed it.
         if fs::symlink_metadata(&self.path).is_ok() {
             return;
         }
@@ -60,7 +60,7 @@ impl HealthFile {
         }
     }
 
-    /// Sees to it that it is not there.
+    /// Removes the file if it exists.
     pub fn remove(&mut self) {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => self.complain(&error),
@@ -68,14 +68,14 @@ impl HealthFile {
         }
     }
 
-    /// Who finds it finds all of it.
+    /// Writes the whole file elsewhere and renames it, so that no reader sees a part of it.
     fn try_write(&self) -> io::Result<()> {
         let beside = self.beside();
         let written = HealthFile::opened(&beside)
             .and_then(|mut file| file.write_all(b"ok\n"))
             .and_then(|()| fs::rename(&beside, &self.path));
         if written.is_err() {
-            // It may not even be there.
+            // It may not exist.
             let _ = fs::remove_file(&beside);
         }
         written
@@ -87,8 +87,8 @@ impl HealthFile {
         fs::remove_file(&beside)
     }
 
-    /// A new file there, whatever was in its place: a link that was laid there would
-    /// have another file written to, and a FIFO would have this process wait.
+    /// Creates a new file in place of anything that is there: writing through a link would change
+    /// another file, and opening a FIFO would wait.
     fn opened(path: &Path) -> io::Result<fs::File> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -97,7 +97,7 @@ impl HealthFile {
         OpenOptions::new().write(true).create_new(true).open(path)
     }
 
-    /// Beside it, because rename(2) does not leave a file system.
+    /// In the same directory, because rename(2) works within one file system.
     fn beside(&self) -> PathBuf {
         let mut name = OsString::from(".");
         name.push(self.path.file_name().unwrap_or_default());
@@ -122,7 +122,7 @@ impl HealthFile {
     }
 }
 
-/// Whether somebody has to change the manifest.
+/// Whether only a change of the manifest can help.
 fn is_for_ever(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,5 +1,5 @@
-//! Copying this program to where another container finds it: the image has no cp,
-//! and an init container has nothing else.
+//! `--install`: copies this program to a volume, from which another container runs it. The image
+//! has no cp.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -9,15 +9,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use program::escape;
 
-/// What this program is read from: the file that runs, whatever has become of its
-/// name.
+/// The file that runs, also if its name was removed or replaced.
 const MYSELF: &str = "/proc/self/exe";
 
-/// Who finds it runs it, as whatever user.
+/// Any user may run it.
 const MODE: u32 = 0o755;
 
-/// Copies this program to `to`. It is there whole or not at all, and one that is
-/// running there is replaced, not written to.
+/// Copies this program to `to`. The copy appears whole or not at all, and a program that runs from
+/// there is replaced and not written to.
 ///
 /// # Errors
 ///
@@ -34,15 +33,15 @@ pub fn install(to: &Path) -> Result<(), String> {
     let (file, beside) = beside(to).map_err(|error| in_words("install to", error))?;
     let copied = copy(file).and_then(|()| fs::rename(&beside, to));
     copied.map_err(|error| {
-        // What is half done helps nobody.
+        // A partial copy is of no use.
         let _ = fs::remove_file(&beside);
         in_words("install to", error)
     })
 }
 
-/// A new file beside it, because rename(2) does not leave a file system. Its name is
-/// nobody else's: in a container this is process 1, and another one may be at the
-/// same work in the same place.
+/// Creates a new file in the same directory, because rename(2) works within one file system. The
+/// process id alone would not make its name unique: in a container it is 1, and another container
+/// may copy to the same directory.
 fn beside(to: &Path) -> io::Result<(File, PathBuf)> {
     const ATTEMPTS: u32 = 100;
     let mut attempt = 0;
@@ -69,7 +68,7 @@ fn beside(to: &Path) -> io::Result<(File, PathBuf)> {
 fn copy(mut file: File) -> io::Result<()> {
     let mut from = File::open(MYSELF)?;
     io::copy(&mut from, &mut file)?;
-    // The umask may have taken bits away.
+    // The umask may have removed bits.
     file.set_permissions(Permissions::from_mode(MODE))?;
     file.sync_all()
 }

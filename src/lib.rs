@@ -17,6 +17,7 @@ pub mod outcome;
 pub mod periodic;
 pub mod probe;
 pub mod routes;
+pub mod run;
 pub mod shared_probe;
 pub mod sidecar;
 mod site;

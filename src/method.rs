@@ -1,4 +1,4 @@
-//! What a driver is asked, and how its answer is read.
+//! The gRPC method that a probe calls, and how its reply is read.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
@@ -15,15 +15,15 @@ pub const HEALTH_CHECK_PATH: &str = CHECK.name;
 /// The gRPC method that is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// CSI's own.
+    /// `csi.v1.Identity/Probe`.
     Identity,
-    /// gRPC's health service, about one service or, if that is empty, all of the
-    /// server.
+    /// The Check of gRPC's health service, about one service, or about the whole server if the name
+    /// is empty.
     Health {
         /// The service.
         service: String,
     },
-    /// Any other: a request without a field, and status OK is healthy.
+    /// Any other method, with an empty request. Status OK is healthy.
     Other {
         /// Its path.
         path: String,
@@ -57,7 +57,7 @@ impl Method {
         }
     }
 
-    /// Whether who answers it is a CSI driver, and can be asked for its name.
+    /// Whether a CSI driver answers it, which can be asked for its name.
     #[must_use]
     pub fn is_csi(&self) -> bool {
         match self {
@@ -103,8 +103,8 @@ impl Method {
     }
 }
 
-/// Absent means ready: the specification's SHALL. Present but empty is protobuf's
-/// way to write false.
+/// Reads a Probe's reply. A field that is absent means ready, as the specification demands; one
+/// that is present but empty is how protobuf writes false.
 fn readiness(reply: &ProbeResponse) -> Readiness {
     if reply.ready.as_ref().is_none_or(|ready| ready.value) {
         Readiness::Ready
@@ -114,7 +114,7 @@ fn readiness(reply: &ProbeResponse) -> Readiness {
 }
 
 fn serving(reply: &HealthCheckResponse) -> Readiness {
-    /// Its number in the protocol.
+    /// The value of SERVING in the enumeration.
     const SERVING: i32 = 1;
     match reply.status.value() {
         SERVING => Readiness::Ready,

@@ -42,7 +42,7 @@ impl Families {
         Ok(families)
     }
 
-    /// The metrics of a driver, under the name that it will be found to have.
+    /// The metrics of a driver, under the name that it has at each scrape.
     #[must_use]
     pub fn of_driver(&self, name: DriverName) -> DriverMetrics {
         DriverMetrics {
@@ -86,7 +86,7 @@ impl DriverMetrics {
     }
 }
 
-/// How a driver is.
+/// The state of a driver.
 #[derive(Clone, Default)]
 struct State {
     /// Whether the last probe found it ready, once there has been one.
@@ -96,7 +96,7 @@ struct State {
 
 impl State {
     fn worse(&self, other: &State) -> State {
-        /// The lesser of those that are known.
+        /// The lesser of the known values.
         fn least<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
             one.into_iter().chain(other).min()
         }
@@ -107,9 +107,8 @@ impl State {
     }
 }
 
-/// The states, told under the names that the drivers have when they are asked
-/// for: a gauge that had been set under "unknown-driver" would stay for ever
-/// beside the one of the driver's name, and alert.
+/// The states, exported under the names that the drivers have at the scrape. A gauge that was set
+/// under "unknown-driver" would stay beside the one under the driver's name, and alert.
 #[derive(Clone)]
 struct States {
     success: GaugeVec,
@@ -153,11 +152,11 @@ impl Collector for States {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        // Held to the end: two scrapes at once would empty each other's gauges.
+        // Held to the end, because two scrapes at once would reset each other's gauges.
         let watched = lock(&self.watched);
         self.success.reset();
         self.last_success.reset();
-        // Two sockets may lead to one driver: it is as well as the worse of them.
+        // Two sockets may lead to one driver, whose state is then the worse of the two.
         let mut states = BTreeMap::<&str, State>::new();
         for (name, state) in watched.iter() {
             let state = lock(state).clone();
@@ -236,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_build_is_told() {
+    fn the_build_is_a_family() {
         assert_eq!(
             lines_about(&metrics(UNIX_EPOCH).0, &["livenessprobe_build_info"]),
             format!(
@@ -249,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_driver_s_state_is_told_under_the_name_that_it_has_now() {
+    fn a_driver_s_state_is_exported_under_the_name_that_it_has_now() {
         const STATE: &str = "csi_sidecar_probe_";
         let (metrics, families) = metrics(UNIX_EPOCH);
         let name = DriverName::default();

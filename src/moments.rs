@@ -79,10 +79,14 @@ impl Moments {
         self.deadline
     }
 
+    fn before(self, margin: Duration) -> Instant {
+        self.deadline.begun() + self.deadline.timeout().saturating_sub(margin)
+    }
+
     /// When connecting is given up.
     #[must_use]
     pub fn connect_by(self) -> Instant {
-        self.deadline.at() - self.margin
+        self.before(self.margin)
     }
 
     /// When a request that waits gives up, if the probe is still connecting and a cause is known,
@@ -90,7 +94,7 @@ impl Moments {
     #[must_use]
     pub(crate) fn give_up(self, is_cause_known: bool) -> Instant {
         if is_cause_known {
-            self.deadline.at() - self.margin / 2
+            self.before(self.margin / 2)
         } else {
             self.deadline.at() + GRACE
         }
@@ -113,7 +117,7 @@ impl Moments {
     #[must_use]
     pub fn schedule(self) -> Schedule {
         Schedule {
-            cause: self.deadline.at() - self.margin / 4,
+            cause: self.before(self.margin / 4),
             last: self.deadline.at() + FRONT_GRACE,
             overslept: OVERSLEPT,
             last_chance: FRONT_LAST_CHANCE,

@@ -1,5 +1,5 @@
-//! A single probe, for `livenessProbe.exec` and for people: one line and an exit
-//! code.
+//! `--once`: a single probe, which prints one line and gives an exit code, for `livenessProbe.exec`
+//! and for people.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub const CALL_FAILED: Exit = Exit::of_program(4);
 /// The driver answered, and is not ready.
 pub const NOT_READY: Exit = Exit::of_program(5);
 
-/// Makes the probe, prints `ok` or the reason, and says what to exit with.
+/// Makes the probe, prints `ok` or the reason, and gives the exit code.
 #[must_use]
 pub fn run(options: &Options) -> Exit {
     csi::log_through_us(options.verbosity == VERBOSITY_MAX);
@@ -31,7 +31,7 @@ pub fn run(options: &Options) -> Exit {
         Ok(outcome) => (exit_of(&outcome), outcome::describe(&outcome)),
         Err(reason) => (Exit::CANNOT_RUN, reason),
     };
-    // Whoever has closed stdout goes by the code.
+    // If stdout is closed, the exit code is enough.
     let mut stdout = std::io::stdout();
     let _ = writeln!(stdout, "{}", escape::one_line(&line));
     let _ = stdout.flush();
@@ -47,10 +47,11 @@ fn ask(options: &Options) -> Result<Outcome, String> {
     };
     let events = Events {
         ended: Box::new(|_| {}),
-        // Nobody waits for it.
+        // The process ends when the request gives up.
         wedged: Box::new(|_| {}),
     };
-    // Not the probe itself: a lookup or a wedged gRPC may outlast its deadline.
+    // Through a shared probe, whose request gives up at its deadline: a lookup or a call that never
+    // ends would outlast it.
     let shared = SharedProbe::start(
         options.csi_address.clone(),
         options.method.path(),

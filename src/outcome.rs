@@ -17,14 +17,14 @@ pub fn describe(outcome: &Outcome) -> String {
     }
 }
 
-/// What a driver that answered says of itself.
+/// What a driver says of itself in its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
     /// `ready` is true or absent.
     Ready,
     /// `ready` is false: initialising, "otherwise perfectly healthy" (CSI).
     NotReady,
-    /// gRPC's health service says this number, which is not SERVING.
+    /// gRPC's health service replies with this status, which is not SERVING.
     NotServing(i32),
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for Readiness {
 pub enum ProbeError {
     /// There was no connection to the driver.
     Connect(ConnectError),
-    /// There was one, and the call over it failed.
+    /// The call over the connection failed.
     Call(CallError),
 }
 
@@ -82,9 +82,9 @@ impl std::error::Error for ProbeError {}
 /// One probe that has ended.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// What it ended in.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// The code and length of the call itself, if it came to one.
+    /// The code and duration of the call, if one was made.
     pub rpc: Option<(Code, Duration)>,
     /// How long connect and call took together.
     pub took: Duration,

@@ -1,5 +1,5 @@
-//! Probes at a pace of our own, for pods without an HTTP probe: so many failures
-//! in a row end the process, and a file tells who looks for it.
+//! Periodic probing, for pods without an HTTP probe. It exits after `--retries` consecutive
+//! failures, and keeps a health file for programs that look for one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -13,7 +13,7 @@ use crate::outcome::{self, Outcome, Readiness};
 
 const STACK: usize = 256 * 1024;
 
-/// The probes at a pace.
+/// The periodic probe.
 pub struct Periodic {
     state: Arc<Mutex<State>>,
 }
@@ -22,7 +22,7 @@ pub struct Periodic {
 pub enum End {
     /// There were too many failures in a row; this was the last.
     GivenUp(String),
-    /// Something inside is broken.
+    /// The probe panicked.
     Broken(String),
 }
 
@@ -32,7 +32,8 @@ struct State {
 }
 
 impl Periodic {
-    /// Starts probing. `ask` makes a probe and waits for its outcome; `ended` hears why the process should end.
+    /// Starts probing. `ask` makes a probe and waits for its outcome; `ended` is called with the
+    /// reason why the process should end.
     ///
     /// # Errors
     ///
@@ -64,8 +65,7 @@ impl Periodic {
         Ok(Periodic { state })
     }
 
-    /// Takes the health file away. No later success brings it back, and no later
-    /// failure counts.
+    /// Removes the health file. No later success creates it again, and no later failure counts.
     pub fn end(&self) {
         let mut state = lock(&self.state);
         state.has_ended = true;
@@ -88,8 +88,8 @@ struct Rounds {
 }
 
 impl Rounds {
-    /// Goes on until there were too many failures, and says so, or until it is
-    /// ended.
+    /// Probes until there were too many failures in a row, and gives the reason, or until
+    /// [`Periodic::end`].
     fn run(&mut self, ask: &dyn Fn() -> Outcome) -> Option<String> {
         loop {
             let outcome = ask();
@@ -115,8 +115,8 @@ impl Rounds {
     }
 }
 
-/// When rounds begin: at the start, and at each multiple of the interval after it.
-/// One that is still under way then takes the place of those that it runs into.
+/// When probes begin: at the start, and at each multiple of the interval after it. A probe that
+/// outlasts the interval delays the next one, and missed ones are not made up.
 struct Pace {
     next: Instant,
     interval: Duration,
@@ -130,13 +130,13 @@ impl Pace {
         }
     }
 
-    /// How long to wait from `now`, when a round has ended, until the next begins.
+    /// How long to wait from `now`, when a probe has ended, until the next begins.
     fn until_next(&mut self, now: Instant) -> Duration {
         let late = now.saturating_duration_since(self.next);
         let interval = self.interval.as_nanos().max(1);
         let rounds = late.as_nanos() / interval + 1;
         let ahead = Duration::from_nanos(u64::try_from(rounds * interval).unwrap_or(u64::MAX));
-        // An interval beyond the clock's end never comes.
+        // An interval that the clock cannot hold never ends.
         self.next = self.next.checked_add(ahead).unwrap_or(now + NEVER);
         self.next.saturating_duration_since(now)
     }
@@ -145,12 +145,12 @@ impl Pace {
 /// A year.
 const NEVER: Duration = Duration::from_hours(365 * 24);
 
-/// What the outcomes so far come to.
+/// What the outcomes so far mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Healthy,
     Failing,
-    /// So many failures in a row are enough.
+    /// There were so many failures in a row.
     GivenUp(u32),
 }
 
@@ -189,12 +189,12 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_rounds_do_not_drift() {
+    fn a_thousand_probes_do_not_drift() {
         let start = Instant::now();
         let mut pace = Pace::new(start, INTERVAL);
         let mut now = start;
         for round in 1..=1_000 {
-            // Each takes another time, and wakes a little late.
+            // Each takes a different time, and its thread wakes a little late.
             now += ms(round % 90);
             now += pace.until_next(now);
             assert_eq!(now, start + INTERVAL * u32::try_from(round).unwrap());
@@ -203,12 +203,12 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_round_takes_the_place_of_those_it_runs_into() {
+    fn a_slow_probe_delays_the_next_one_to_its_place() {
         let start = Instant::now();
         let mut pace = Pace::new(start, INTERVAL);
         assert_eq!(pace.until_next(start + ms(250)), ms(50));
         assert_eq!(pace.until_next(start + ms(300)), ms(100));
-        // One that ends at the moment of the next leaves it its full time.
+        // A probe that ends just when the next one is due leaves it its full interval.
         assert_eq!(pace.until_next(start + ms(500)), ms(100));
     }
 
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_in_a_row_are_too_many_and_a_success_forgets_them() {
+    fn failures_in_a_row_are_counted_and_a_success_resets_them() {
         let (well, ill) = (Ok(Readiness::Ready), Ok(Readiness::NotReady));
         let mut tally = Tally::new(3);
         let verdicts: Vec<Verdict> = [&ill, &ill, &well, &ill, &ill, &ill]

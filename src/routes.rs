@@ -1,10 +1,10 @@
 //! What a request asks for: from its target to a route. Pure.
 
-/// Upstream's one path: 200 only when the driver answers and is ready.
+/// Upstream's only path. 200 if the driver answers and is ready.
 pub const HEALTHZ: &str = "/healthz";
-/// 200 also while the driver is initialising.
+/// As [`HEALTHZ`], and also 200 while the driver is initialising.
 pub const LIVEZ: &str = "/livez";
-/// 200 only when the driver is ready.
+/// As [`HEALTHZ`].
 pub const READYZ: &str = "/readyz";
 
 /// What a request is about.
@@ -19,11 +19,11 @@ pub enum Route {
 /// A question about health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// Whose.
+    /// Whose health.
     pub of: Target,
     /// Whether a driver that is still initialising counts as healthy.
     pub initialising_is_healthy: bool,
-    /// Whether the answer is for a person.
+    /// Whether the answer has details for a person.
     pub verbose: bool,
 }
 
@@ -32,7 +32,7 @@ pub struct Question {
 pub enum Target {
     /// The driver of `--csi-address`.
     Main,
-    /// One of the others, by its index among them.
+    /// One of `--extra-csi-address`, by its index.
     Named(usize),
     /// All of them.
     All,
@@ -53,7 +53,8 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// Finds what a request's target asks for; queries do not change that.
+    /// Finds the route of a request's target, which depends on its path alone, except for
+    /// `?verbose`.
     #[must_use]
     pub fn route(&self, target: &str) -> Option<Route> {
         let index = |name: &str| self.extra.iter().position(|extra| extra == name);
@@ -91,8 +92,7 @@ fn route(
     }))
 }
 
-/// Splits `/healthz/NAME` into the kind of health and whose; the name of none is
-/// the first driver.
+/// Splits `/healthz/NAME` into the path of the kind of health and the name, if there is one.
 fn health_path(path: &str) -> Option<(&'static str, Option<&str>)> {
     [HEALTHZ, READYZ, LIVEZ]
         .into_iter()
@@ -102,13 +102,13 @@ fn health_path(path: &str) -> Option<(&'static str, Option<&str>)> {
         })
 }
 
-/// Whether a path is one of the health paths, whoever it is about.
+/// Whether a path is one of the health paths, of any driver.
 #[must_use]
 pub fn is_health_path(path: &str) -> bool {
     health_path(path).is_some()
 }
 
-/// Checks what a driver is to be called in paths.
+/// Checks the name of a driver in paths.
 ///
 /// # Errors
 ///
@@ -134,8 +134,8 @@ pub fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Splits a target into path and query. The absolute form, which a proxy sends
-/// and every server must take (RFC 9112, section 3.2.2), loses its authority.
+/// Splits a target into path and query. The absolute form, which a proxy sends and every server
+/// must accept (RFC 9112, section 3.2.2), loses its authority.
 fn split(target: &str) -> (&str, &str) {
     let scheme = target
         .get(..7)
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_a_path_s_and_a_label_s() {
+    fn a_name_fits_a_path_and_a_label() {
         for name in [
             "nfs",
             "a",

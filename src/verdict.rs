@@ -1,5 +1,5 @@
-//! What a health request is answered: from an outcome to a status and a body. Pure: no socket and
-//! no clock of its own.
+//! The answer to a request about health: from an outcome to a status and a body. Pure: no socket
+//! and no clock of its own.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
@@ -13,8 +13,8 @@ use crate::routes::Question;
 const MICROSECOND: Duration = Duration::from_micros(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// The status and body for several drivers, each with its path: all must be healthy,
-/// and those that are not are named.
+/// The status and body for several drivers, each with its path. All must be healthy; the body names
+/// those that are not.
 #[must_use]
 pub fn answer_for_all(answers: &[(String, (u16, String))]) -> (u16, String) {
     let unhealthy = answers.iter().filter(|(_, (status, _))| *status != 200);
@@ -28,7 +28,7 @@ pub fn answer_for_all(answers: &[(String, (u16, String))]) -> (u16, String) {
     }
 }
 
-/// What a person wants to see besides the outcome.
+/// The details of `?verbose`.
 #[derive(Clone, Debug)]
 pub struct Details {
     /// The driver's name, as far as it is known.
@@ -37,10 +37,10 @@ pub struct Details {
     pub address: String,
     /// How long the probe took, or has taken when it did not end in time.
     pub took: Duration,
-    /// How long ago a probe last found the driver ready. Not when: the wall clock may
-    /// have been set since.
+    /// How long ago a probe last found the driver ready. Not the time when it did, because the wall
+    /// clock may have been set since.
     pub last_success: Option<Duration>,
-    /// Now, by the wall clock.
+    /// The current time of the wall clock.
     pub now: SystemTime,
 }
 
@@ -57,8 +57,8 @@ pub fn answer(question: Question, outcome: &Outcome) -> (u16, String) {
     }
 }
 
-/// The body for a person: where to ask for it, if there are several, the plain one,
-/// and a line for each detail.
+/// The body of `?verbose`: the path, if there are several drivers, the plain body, and a line for
+/// each detail.
 #[must_use]
 pub fn verbose(plain: &str, path: Option<&str>, details: &Details) -> String {
     let last_success = match details.last_success {
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_is_told_who_where_how_long_and_since_when() {
+    fn verbose_has_driver_address_duration_and_last_success() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_165_932_172);
         let mut details = Details {
             driver: "hostpath.csi.k8s.io".to_owned(),
@@ -180,13 +180,13 @@ mod tests {
         );
         details.last_success = None;
         assert!(verbose("ok", None, &details).contains("last success: never since"));
-        // By a clock that was set back since, it was before its beginning.
+        // A clock that was set back since puts the success before the epoch.
         details.last_success = Some(Duration::from_hours(876_000));
         assert!(verbose("ok", None, &details).contains("1970-01-01T00:00:00.000Z (876000h"));
     }
 
     #[test]
-    fn all_are_healthy_or_those_that_are_not_are_named() {
+    fn all_are_healthy_or_the_unhealthy_ones_are_named() {
         let answer = |name: &str, status, body: &str| (name.to_owned(), (status, body.to_owned()));
         let mut answers = vec![answer("a", 200, "ok"), answer("b", 200, "ok (x)")];
         assert_eq!(answer_for_all(&answers), (200, "ok".to_owned()));

@@ -65,7 +65,7 @@ impl Raw {
             "--probe-path" => self.probe_path = Some(value_of(flag, value, probe_path)?),
             "--service" => self.service = Some(value_of(flag, value, service)?),
             "--health-port" => {
-                self.health_port = Some(value_of(flag, value, program::host_port::port)?)
+                self.health_port = Some(value_of(flag, value, program::host_port::port)?);
             }
             "--http-endpoint" => self.http_endpoint = value_of(flag, value, listen_address)?,
             "--metrics-address" => self.metrics_address = value_of(flag, value, listen_address)?,

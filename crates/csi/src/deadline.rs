@@ -10,21 +10,20 @@ pub const READ_GRACE: Duration = Duration::from_millis(25);
 /// hold `Duration::MAX` more.
 const LONGEST: Duration = Duration::from_hours(876_600);
 
-/// A moment, and the timeout that led to it, which error messages name.
+/// A moment, and the beginning of the time that ends with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline {
     at: Instant,
-    timeout: Duration,
+    begun: Instant,
 }
 
 impl Deadline {
     /// The deadline `timeout` after `begun`.
     #[must_use]
     pub fn new(begun: Instant, timeout: Duration) -> Deadline {
-        let timeout = timeout.min(LONGEST);
         Deadline {
-            at: begun + timeout,
-            timeout,
+            at: begun + timeout.min(LONGEST),
+            begun,
         }
     }
 
@@ -37,13 +36,13 @@ impl Deadline {
     /// The whole time, from the beginning to the deadline.
     #[must_use]
     pub fn timeout(self) -> Duration {
-        self.timeout
+        self.at.duration_since(self.begun)
     }
 
     /// When the time began.
     #[must_use]
     pub fn begun(self) -> Instant {
-        self.at - self.timeout
+        self.begun
     }
 }
 

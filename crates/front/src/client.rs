@@ -24,18 +24,18 @@ pub struct Reading {
     bytes: Vec<u8>,
 }
 
-/// How many bytes are looked at as they come. A request line of kubelet's has fewer.
+/// So many bytes are parsed each time that some come. kubelet's request line has fewer.
 const FIRST_BYTES: usize = 64;
 
-/// What reading came to.
+/// The result of reading.
 pub enum Read {
-    /// More is to come.
+    /// The head is not complete.
     Partial,
     /// The client has gone.
     Gone,
     /// The head is complete.
     Complete(Request),
-    /// It is refused.
+    /// The request is refused.
     Refused(RequestError),
 }
 
@@ -64,9 +64,10 @@ impl Reading {
                 Ok(0) => return Read::Gone,
                 Ok(count) => {
                     self.bytes.extend_from_slice(&buffer[..count]);
-                    // Parsed again only where a line has ended, or in the first bytes,
-                    // which another protocol shows itself by: a byte at a time would else
-                    // cost the square of a head's length.
+                    // A head that comes byte by byte would cost the square of its length if
+                    // it were parsed each time. So it is parsed again only where a line has
+                    // ended, and in the first bytes, by which other protocols are
+                    // recognised.
                     let is_worth_it = self.bytes.len() >= HEAD_BYTES
                         || self.bytes.len() <= count + FIRST_BYTES
                         || buffer[..count].contains(&b'\n');
@@ -154,7 +155,7 @@ pub struct Writing {
     _guard: Option<Guard>,
 }
 
-/// What writing came to.
+/// The result of writing.
 pub enum Written {
     /// There is more to write.
     Partly(Writing),
@@ -182,7 +183,7 @@ impl Writing {
         }
     }
 
-    /// Writes what there is room for.
+    /// Writes as much as there is room for.
     pub fn write(mut self, now: Instant) -> Written {
         while self.sent < self.bytes.len() {
             match self.socket.write(&self.bytes[self.sent..]) {
@@ -214,7 +215,7 @@ pub struct Lingering {
 }
 
 impl Lingering {
-    /// Reads and forgets; says whether the connection is over.
+    /// Reads and drops; says whether the connection is over.
     pub fn is_over(&mut self) -> bool {
         let mut buffer = [0; 4096];
         loop {
@@ -259,7 +260,7 @@ mod tests {
         assert_eq!(writing.deadline, now + WRITE_TIME);
         let sent = writing.sent;
         assert!(sent > 0 && sent < 32 << 20, "{sent}");
-        // Once it reads, it goes on where it was.
+        // Once the client reads, writing goes on from there.
         client.read_exact(&mut vec![0; sent]).unwrap();
         let more = match writing.write(now) {
             Written::Partly(writing) => writing.sent,

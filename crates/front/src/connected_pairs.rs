@@ -1,4 +1,4 @@
-//! Streams whose two ends are this process' own, which no other process can have connected to.
+//! Pairs of connected streams within this process, to which no other process can connect.
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -9,13 +9,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use program::Program;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// A listener that has taken this many connections and takes no other: the
-/// other ends of them come with it.
+/// Makes a listener with so many connections in its queue, which accepts no others, and the other
+/// ends of these connections.
 ///
-/// Its name is in the abstract namespace, which needs no file (the image has no
-/// writable one), and is gone for others with shutdown(2): who connects later is
-/// refused, what is in the queue stays. The queue has room for these connections
-/// and no more, so that a stranger who was quicker is noticed.
+/// Its name is in the abstract namespace, which needs no file; the image has no writable one. After
+/// shutdown(2) the kernel refuses further connections and keeps those in the queue. The queue has
+/// room for our connections and no more, so that another process that connects in between is
+/// noticed.
 ///
 /// # Errors
 ///
@@ -26,7 +26,7 @@ pub fn over_unix(program: &Program, count: usize) -> io::Result<(UnixListener, V
     loop {
         attempt += 1;
         match try_over_unix(program, count, attempt) {
-            // A stranger took a place: another name.
+            // Another process took a place: try another name.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && attempt < ATTEMPTS => {}
             result => return result,
         }
@@ -50,12 +50,12 @@ fn try_over_unix(
     let address = SockAddr::unix(name)?;
     let listener = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     listener.bind(&address)?;
-    // Linux lets one more wait than it is told.
+    // Linux lets one more wait than this number.
     listener.listen(i32::try_from(count.saturating_sub(1)).unwrap_or(i32::MAX))?;
     let mut streams = Vec::new();
     for _ in 0..count {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // Without room it is EAGAIN, not a wait.
+        // Without room connect(2) then fails with EAGAIN and does not wait.
         socket.set_nonblocking(true)?;
         socket.connect(&address)?;
         streams.push(UnixStream::from(OwnedFd::from(socket)));
@@ -64,8 +64,8 @@ fn try_over_unix(
     Ok((OwnedFd::from(listener).into(), streams))
 }
 
-/// Two ends of a TCP connection on the loopback address, where there may be no pair of Unix
-/// sockets. Its listener is gone before it is used.
+/// Makes the two ends of a TCP connection on the loopback address, for where Unix sockets are
+/// refused. Its listener is closed before the connection is used.
 ///
 /// # Errors
 ///
@@ -75,17 +75,16 @@ pub fn over_tcp() -> io::Result<(TcpStream, TcpStream)> {
 }
 
 fn pair_over(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
-    /// Where nothing is lost there is nothing to wait for.
+    /// On the loopback interface nothing is lost, so nothing has to be sent again.
     const AT_ONCE: Duration = Duration::from_secs(1);
     let near = TcpStream::connect_timeout(&listener.local_addr()?, AT_ONCE)?;
     let own = near.local_addr()?;
     loop {
         let (far, peer) = listener.accept()?;
-        // Else it is a stranger who was quicker.
+        // Otherwise another process has connected in between.
         if peer == own {
             for end in [&near, &far] {
-                // What is written in two parts would wait for an acknowledgement, where
-                // this is refused.
+                // If this is refused, the second of two writes waits for an acknowledgement.
                 let _ = end.set_nodelay(true);
             }
             return Ok((near, far));
@@ -98,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stranger_who_is_quicker_is_not_taken_for_the_other_end() {
+    fn a_connection_of_another_process_is_not_taken_for_the_other_end() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let stranger = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (near, far) = pair_over(&listener).unwrap();

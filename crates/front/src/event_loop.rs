@@ -9,6 +9,7 @@ use program::panics;
 use program::poll::Round;
 
 use crate::client::{Read, Reading, Waiting, Writing, Written};
+use crate::exchange::Ended;
 use crate::front::{Front, Indices};
 use crate::head::{self, RequestError};
 use crate::in_flight::Guard;
@@ -64,9 +65,9 @@ impl<S: Site> Front<S> {
     fn receive(&mut self, round: &Round, indices: &Indices, now: Instant) -> io::Result<()> {
         for at in 0..indices.exchanges.len() {
             if round.is_ready(indices.exchanges.start + at)
-                && let Some((clients, prepared)) = self.exchanges[at].advance()?
+                && let Some(ended) = self.exchanges[at].advance()?
             {
-                self.deliver(clients, prepared.as_ref(), now);
+                self.deliver(ended, now);
             }
         }
         Ok(())
@@ -74,14 +75,14 @@ impl<S: Site> Front<S> {
 
     /// Answers the clients of an exchange. Those with the same route have the same answer, which
     /// is rendered once.
-    fn deliver(&mut self, clients: Vec<Waiting<S>>, prepared: Option<&S::Prepared>, now: Instant) {
+    fn deliver(&mut self, ended: Ended<S>, now: Instant) {
         let mut rendered: Vec<(S::Route, Response)> = Vec::new();
-        for client in clients {
+        for client in ended.clients {
             let known = rendered.iter().find(|(route, _)| *route == client.route);
             let response = if let Some((_, response)) = known {
                 response.clone()
             } else {
-                let reply = match prepared {
+                let reply = match &ended.prepared {
                     Some(prepared) => {
                         panics::caught(|| self.site.reply(client.route, prepared)).ok()
                     }
@@ -103,10 +104,10 @@ impl<S: Site> Front<S> {
         Response::new(self.program, reply, SystemTime::now())
     }
 
-    /// Reads the heads on which something has come.
+    /// Reads from the connections without a complete head on which bytes have come.
     fn read_heads(&mut self, round: &Round, indices: &Indices, now: Instant) {
-        // Without room they stay unread for a moment. Those that have ended do not stay:
-        // poll(2) would come back at once for them, again and again.
+        // Without room they stay unread for a moment. Those that have ended are dropped, because
+        // poll(2) would return at once for them, again and again.
         let is_holding = self.is_holding(now);
         let mut index = indices.incomplete.clone();
         let mut is_due = |_: &Reading| {
@@ -185,7 +186,7 @@ impl<S: Site> Front<S> {
         self.finish(Writing::new(socket, bytes, lingers, guard, now), now);
     }
 
-    /// Writes, and keeps the connection only as long as it takes.
+    /// Writes, and keeps the connection only until all is written.
     fn finish(&mut self, writing: Writing, now: Instant) {
         match writing.write(now) {
             Written::Closed => {}
@@ -216,7 +217,7 @@ impl<S: Site> Front<S> {
         }
     }
 
-    /// Ends what has had its time.
+    /// Ends connections whose time is over, and answers requests whose moment has come.
     fn expire(&mut self, now: Instant) -> io::Result<()> {
         let is_late = |reading: &Reading| reading.deadline <= now;
         while let Some(reading) = self.heads.pop_oldest_if(is_late) {
@@ -338,15 +339,14 @@ impl<S: Site> Front<S> {
     /// its requests share it.
     fn dispatch(&mut self) -> io::Result<()> {
         for group in 0..self.exchanges.len() {
-            // A site answers at once where it can, so that the next exchange may follow.
             while self.exchanges[group].pending.is_none() {
                 let clients = self.take_waiting(group);
                 if clients.is_empty() {
                     break;
                 }
                 self.exchanges[group].begin(clients);
-                if let Some((clients, prepared)) = self.exchanges[group].advance()? {
-                    self.deliver(clients, prepared.as_ref(), Instant::now());
+                if let Some(ended) = self.exchanges[group].advance()? {
+                    self.deliver(ended, Instant::now());
                 }
             }
         }

@@ -59,6 +59,13 @@ pub struct Exchange<S: Site> {
     pub pending: Option<Pending<S>>,
 }
 
+/// The end of an exchange.
+pub struct Ended<S: Site> {
+    pub clients: Vec<Waiting<S>>,
+    /// What the worker has prepared, which is nothing if it panicked.
+    pub prepared: Option<S::Prepared>,
+}
+
 /// Requests that wait for their worker.
 pub struct Pending<S: Site> {
     pub clients: Vec<Waiting<S>>,
@@ -107,13 +114,12 @@ impl<S: Site> Exchange<S> {
             .is_some_and(|pending| pending.sent < self.request.len())
     }
 
-    /// Sends and receives what it can. At the end of the exchange it gives the clients and what
-    /// the worker has prepared, which is nothing if the worker panicked.
+    /// Sends and receives as much as it can.
     ///
     /// # Errors
     ///
     /// When the stream has ended, or tiny_http says what cannot be understood.
-    pub fn advance(&mut self) -> io::Result<Option<(Vec<Waiting<S>>, Option<S::Prepared>)>> {
+    pub fn advance(&mut self) -> io::Result<Option<Ended<S>>> {
         const END: &[u8] = b"\r\n\r\n";
         const RESPONSE_BYTES: usize = 4096;
         let Some(pending) = &mut self.pending else {
@@ -148,7 +154,10 @@ impl<S: Site> Exchange<S> {
         }
         let prepared = self.slots[self.group].lock().prepared.take();
         let pending = self.pending.take();
-        Ok(pending.map(|pending| (pending.clients, prepared)))
+        Ok(pending.map(|pending| Ended {
+            clients: pending.clients,
+            prepared,
+        }))
     }
 }
 

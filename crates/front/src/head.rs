@@ -1,20 +1,23 @@
-//! A request's head (RFC 9112): is it complete, is it one that is answered here,
-//! and if not, what is the refusal? Pure.
+//! A request's head (RFC 9112): is it complete, is it answered here, and if not, with which error
+//! is it refused? Pure.
 //!
-//! What is let through is two things, whether it is a HEAD and the target; the
-//! rest of what a client wrote goes no further. So nothing that is odd about a
-//! head needs to be understood alike here and in tiny_http.
+//! Two facts about a head are used: whether it is a HEAD, and its target. The rest of what a
+//! client wrote is dropped here, so that it does not matter whether tiny_http would understand an
+//! odd head in the same way.
+//!
+//! By hand and not by the crate httparse: the checks that matter here (Host, lengths,
+//! Transfer-Encoding, Expect, the first bytes of other protocols) would still be ours.
 
 use crate::limits::HEAD_BYTES;
 
-/// What the bytes so far are.
+/// What the bytes are that have come so far.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Head {
     /// The beginning of a head.
     Partial,
     /// A request to be answered.
     Complete(Request),
-    /// Something that is refused.
+    /// A request that is refused.
     Refused(RequestError),
 }
 
@@ -31,12 +34,12 @@ pub struct Request {
     pub has_more: bool,
 }
 
-/// An answer that ends a connection before anything has been asked.
+/// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestError {
     /// HTTP status.
     pub status: u16,
-    /// Why, for a person.
+    /// The reason, for people.
     pub why: &'static str,
 }
 
@@ -66,19 +69,19 @@ const HAS_BODY: RequestError = error(413, "a request's body is not accepted here
 const EXPECTS: RequestError = error(417, "no expectation is met here");
 const NOT_A_PROXY: RequestError = error(405, "this is no proxy");
 
-/// Reads what has come so far. Only what a head may have counts: the verdict is the
-/// same in however many pieces a longer one comes.
+/// Reads the bytes that have come so far. Bytes beyond the longest head are not looked at, so the
+/// result does not depend on the pieces in which a longer one comes.
 #[must_use]
 pub fn read(bytes: &[u8]) -> Head {
     let within = &bytes[..bytes.len().min(HEAD_BYTES)];
-    // Empty lines before a request are passed over (RFC 9112, section 2.2).
+    // Empty lines before a request are skipped (RFC 9112, section 2.2).
     let begin = within
         .iter()
         .position(|byte| !matches!(byte, b'\r' | b'\n'))
         .unwrap_or(within.len());
     let head = &within[begin..];
-    if let Err(refusal) = can_begin_a_request(head) {
-        return Head::Refused(refusal);
+    if let Err(error) = can_begin_a_request(head) {
+        return Head::Refused(error);
     }
     let complete = end_of_head(head).map(|end| {
         let (request, body) = parse(&head[..end])?;
@@ -89,7 +92,7 @@ pub fn read(bytes: &[u8]) -> Head {
         Ok((request, body_end.map(|length| begin + end + length)))
     });
     match complete {
-        Some(Err(refusal)) => Head::Refused(refusal),
+        Some(Err(error)) => Head::Refused(error),
         Some(Ok((request, Some(end)))) => Head::Complete(Request {
             has_more: bytes.len() > end,
             ..request
@@ -100,9 +103,9 @@ pub fn read(bytes: &[u8]) -> Head {
     }
 }
 
-/// Whether a request may follow from these first bytes. A client that speaks another
-/// protocol waits for an answer before it sends more, and may never send an empty line:
-/// it is refused as soon as its first line, or its first byte, can belong to no request.
+/// Whether these bytes can be the beginning of a request. A client that speaks another protocol
+/// waits for an answer before it sends more, and may never send an empty line, so it is refused as
+/// soon as its first line, or its first byte, can belong to no request.
 fn can_begin_a_request(head: &[u8]) -> Result<(), RequestError> {
     // The type of a TLS record with a handshake in it (RFC 8446, section 5.1).
     const HANDSHAKE: u8 = 22;
@@ -125,16 +128,16 @@ fn can_begin_a_request(head: &[u8]) -> Result<(), RequestError> {
             expected => byte == expected,
         })
         && words.next().is_none()
-        // An empty word can be no word any more once there is a space behind it.
+        // A space behind an empty word ends it, and it cannot become a word any more.
         && !head.starts_with(b" ")
         && !head.windows(2).any(|pair| pair == b"  ");
     if is_possible { Ok(()) } else { Err(NOT_HTTP) }
 }
 
-/// What a version and the end of its line look like; # is a digit.
+/// The form of a version and the end of its line; # is a digit.
 const VERSION: &[u8] = b"HTTP/#.#\r";
 
-/// What follows a head.
+/// The body behind a head.
 #[derive(Clone, Copy)]
 enum Body {
     None,
@@ -154,7 +157,7 @@ fn end_of_empty_chunks(bytes: &[u8]) -> Result<Option<usize>, RequestError> {
     let Some(end) = end_of_head(bytes) else {
         return Ok(None);
     };
-    // What stands between the last chunk and the empty line is trailer fields.
+    // Trailer fields stand between the last chunk and the empty line.
     let lines = lines(&bytes[..end]).skip(1);
     for line in lines.take_while(|line| !line.is_empty()) {
         header(line)?;
@@ -168,8 +171,8 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
-/// The length of the head with its empty line. A lone LF ends a line, too
-/// (RFC 9112, section 2.2): it is what a person types.
+/// The length of the head with its empty line. A lone LF ends a line, too (RFC 9112, section
+/// 2.2), because people type it so.
 fn end_of_head(bytes: &[u8]) -> Option<usize> {
     let mut line_began = 0;
     for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
@@ -209,7 +212,7 @@ fn parse(head: &[u8]) -> Result<(Request, Body), RequestError> {
             refused = refused.or(Some(EXPECTS));
         }
     }
-    // A client of HTTP/1.1 that leaves it out is none (RFC 9112, section 3.2).
+    // HTTP/1.1 needs one (RFC 9112, section 3.2).
     if hosts > 1 || (hosts == 0 && !is_1_0) {
         return Err(NO_HOST);
     }
@@ -259,8 +262,8 @@ fn request_line(line: &[u8]) -> Result<(&str, &str, bool), RequestError> {
     }
 }
 
-/// Name and value. A line that begins with white space would continue the one
-/// before it, which is obsolete and a smuggler's tool (RFC 9112, section 5.2).
+/// The name and value of a header. A line that begins with white space would continue the line
+/// before it, which is obsolete and used for request smuggling (RFC 9112, section 5.2).
 fn header(line: &[u8]) -> Result<(&[u8], &[u8]), RequestError> {
     let colon = line
         .iter()
@@ -276,7 +279,7 @@ fn header(line: &[u8]) -> Result<(&[u8], &[u8]), RequestError> {
     Ok((name, value))
 }
 
-/// RFC 9110, section 5.6.2.
+/// Whether this is a token (RFC 9110, section 5.6.2).
 fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().copied().all(is_token_byte)
 }
@@ -298,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kubelet_sends_is_let_through() {
+    fn kubelet_s_requests_are_accepted() {
         let head = "GET /healthz HTTP/1.1\r\nHost: 10.0.0.1:9808\r\nUser-Agent: kube-probe/1.34\r\n\
                     Accept: */*\r\nConnection: close\r\n\r\n";
         let request = Request {
@@ -314,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_are_let_through_or_refused() {
+    fn heads_are_accepted_or_refused() {
         let long = "x".repeat(HEAD_BYTES);
         let headers = "A: b\r\n".repeat(HEAD_BYTES / 6 + 1);
         let table = [
@@ -444,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_become_no_request_is_refused_at_its_first_line_or_byte() {
+    fn other_protocols_are_refused_at_their_first_line_or_byte() {
         for (bytes, status) in [
             // A TLS ClientHello begins like this.
             ("\u{16}", 400),
@@ -478,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_that_is_too_long_is_told_the_same_however_it_comes() {
+    fn a_head_that_is_too_long_gets_the_same_error_in_any_pieces() {
         let long = format!("GET /{} HTTP/1.0\r\n\r\n", "x".repeat(HEAD_BYTES));
         for end in HEAD_BYTES..=long.len() {
             assert_eq!(status_of(&long[..end]), 414, "{end}");

@@ -1,6 +1,5 @@
-//! How many connections or requests each network and each address has, and whose turn it is
-//! to give way: an address of the network that has most, and of that network's addresses
-//! again one that has most. Pure.
+//! How many connections or requests each network and each address has, and which address gives
+//! way: in the network that has most, the address that has most. Pure.
 
 use std::collections::BTreeMap;
 
@@ -27,9 +26,8 @@ impl Held {
         take_one(&mut self.addresses, &peer);
     }
 
-    /// Whether each network has one, so that none gives way before another. Strangers with
-    /// more addresses than there are places bring this about, and make it matter that it is
-    /// quick to find out.
+    /// Whether each network has one, so that none gives way before another. This is so when a
+    /// stranger has more addresses than there are places, and then it must be quick to find out.
     pub fn are_alike(&self) -> bool {
         self.networks.len() == self.all
     }
@@ -54,9 +52,9 @@ impl Held {
         move |peer| chosen.binary_search(&peer).is_ok()
     }
 
-    /// Whether one of those that [`Held::most`] names has at least two more than a newcomer's
-    /// network, or within the same network than a newcomer's address: then the newcomer, once
-    /// it is in, has no more than they.
+    /// Whether an address that [`Held::most`] names makes way for a newcomer. It does if its network
+    /// has at least two more than the newcomer's, or, in the same network, if the address has at
+    /// least two more: then the newcomer has no more than it afterwards.
     pub fn makes_way_for(&self, newcomer: Peer) -> bool {
         let of = |network: u128| self.networks.get(&network).copied().unwrap_or_default();
         let at = |peer: Peer| self.addresses.get(&peer).copied().unwrap_or_default();
@@ -115,7 +113,7 @@ mod tests {
             assert!(!held.most()(kubelet));
             held.remove(Peer::of(1, 2));
         }
-        // Two against one: one more for kubelet, and neither has more than the other.
+        // Two against one: with one more for kubelet they are equal.
         assert!(!held.makes_way_for(kubelet));
     }
 
@@ -130,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_gives_way_where_there_is_nothing() {
+    fn nothing_gives_way_in_an_empty_list() {
         let held = held(&[]);
         assert!(!held.makes_way_for(Peer::of(1, 1)));
         assert!(!held.most()(Peer::of(1, 1)));

@@ -31,8 +31,8 @@ impl InFlight {
         Guard(self.clone())
     }
 
-    /// What is ready to be read once the process stops. There is one event loop, and it
-    /// asks once.
+    /// A pipe that can be read once the process stops. There is one event loop, which asks for it
+    /// once.
     ///
     /// # Errors
     ///
@@ -46,22 +46,20 @@ impl InFlight {
         Ok(on_stop)
     }
 
-    /// Whether no connection is accepted any more, and no request is kept whose client
-    /// has finished sending.
+    /// Whether the process stops: no connection is accepted any more, and no request is kept whose
+    /// client has finished sending.
     pub(crate) fn is_stopping(&self) -> bool {
         self.0.is_stopping.load(Ordering::Relaxed)
     }
 
-    /// Lets no connection in any more, and waits until no request is in flight, or for
-    /// `at_most`.
+    /// Stops accepting connections, and waits until no request is in flight, but for `at_most`.
     pub fn drain(&self, at_most: Duration) {
         self.0.is_stopping.store(true, Ordering::Relaxed);
         if let Some(mut wakes) = self.0.wakes.get() {
-            // A pipe that nothing was written to has room; without its reader there is no
-            // event loop to wake.
+            // An empty pipe has room, and without its reader there is no event loop to wake.
             let _ = wakes.write_all(&[0]);
         }
-        // Whether it timed out or not, what follows is the end.
+        // The process ends now, whether it timed out or not.
         drop(
             self.0
                 .fewer

@@ -1,11 +1,11 @@
-//! The connections whose request is not complete yet, and which of them gives way when
-//! there are too many. Pure: no socket is read here and no clock is asked.
+//! The connections whose request is not complete yet, and which of them gives way when there are
+//! too many. Pure: no socket is read here and no clock is asked.
 //!
-//! The oldest connection *of the address that holds most* gives way (`held`). By age alone, one
-//! stranger who connects often enough pushes out everybody whose request follows its
-//! connection a little later, kubelet on a busy node for one. By address, a stranger
-//! pushes out their own connections first. Against a stranger who has kubelet's own
-//! address, or as many addresses as connections, age is what is left.
+//! The oldest connection *of the address that holds most* gives way (`held`). By age alone, a
+//! stranger that connects often enough would push out every client whose request follows its
+//! connection a little later, such as kubelet on a busy node. By address, a stranger pushes out its
+//! own connections first. Against one that has kubelet's own address, or as many addresses as
+//! connections, only age is left.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -13,11 +13,11 @@ use std::time::Instant;
 use crate::held::Held;
 use crate::peer::Peer;
 
-/// What can stand in the list.
+/// A connection in the list.
 pub trait Pending {
     /// When it was accepted.
     fn accepted(&self) -> Instant;
-    /// Which address it counts for.
+    /// The address that it counts for.
     fn peer(&self) -> Peer;
 }
 
@@ -56,8 +56,8 @@ impl<T: Pending> Incomplete<T> {
         self.list.insert(at, pending);
     }
 
-    /// Takes out the connection that gives way. Between addresses that hold as many,
-    /// the one with the oldest connection loses it.
+    /// Takes out the connection that gives way. Of addresses that hold equally many, the one with
+    /// the oldest connection loses it.
     pub fn give_way(&mut self) -> Option<T> {
         if self.held.are_alike() {
             return self.remove(0);
@@ -78,8 +78,8 @@ impl<T: Pending> Incomplete<T> {
         self.remove(0)
     }
 
-    /// Takes out all connections for which `is_wanted`, which is asked in the order of
-    /// the list, once for each.
+    /// Takes out all connections for which `is_wanted`, which is called once for each, in the order
+    /// of the list.
     pub fn take(&mut self, mut is_wanted: impl FnMut(&T) -> bool) -> Vec<T> {
         let wanted: Vec<usize> = (0..self.list.len())
             .filter(|&at| is_wanted(&self.list[at]))
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_out_counts_no_longer() {
+    fn a_connection_that_is_taken_out_counts_no_longer() {
         let mut list = list(&[
             Connection(STRANGER, 0),
             Connection(STRANGER, 1),

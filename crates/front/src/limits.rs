@@ -1,14 +1,14 @@
-//! Every bound of the door, and what they come to.
+//! Every bound of the front, and the threads and memory that they allow.
 //!
-//! | what | threads | bytes at most |
+//! | part | threads | bytes at most |
 //! |---|---|---|
-//! | the door itself | 1 | its stack, 128 KiB |
+//! | the event loop | 1 | its stack, 128 KiB |
 //! | connections that have sent nothing | - | 128 and the free places of requests x about 0.1 KiB = 64 KiB |
 //! | heads that are begun | - | 16 x 16 KiB (a Vec doubles) = 256 KiB |
-//! | requests waiting | - | 512 x about 0.2 KiB = 100 KiB |
+//! | requests | - | 512 x about 0.2 KiB = 100 KiB |
 //! | tiny_http: its pool, of which each stream takes a thread | 4 | their stacks, of which some 20 KiB each are touched |
 //! | workers: one for each exchange that is in flight, and one that waits for the next | 2 + 1 | likewise |
-//! | answers on their way out | - | 8 x the longest, the metrics: tens of KiB |
+//! | answers that are not written yet | - | 8 x the longest, the metrics: tens of KiB |
 //!
 //! Each group of requests beyond the second has up to two threads more: its stream's and its
 //! worker's.
@@ -17,40 +17,42 @@ use std::time::Duration;
 
 use program::descriptors;
 
-/// Connections that have sent nothing yet and take no place of a request's. They cost
-/// a descriptor each and next to no memory. Usually they have had a second already, in
-/// the kernel (`SILENT_SECONDS` in socket.rs).
+/// Connections that have sent nothing yet, beyond those that may use the free places of requests.
+/// They cost a descriptor each and next to no memory. Usually the kernel has kept them for a second
+/// already (`SILENT_SECONDS` in listen.rs).
 pub const SILENT: usize = 128;
-/// Connections that have sent a part of a head. A request as short as kubelet's
-/// comes whole, so these give way at once.
+/// Connections that have sent a part of a head. kubelet's request is short and comes whole, so few
+/// are enough.
 pub const HEADS: usize = 16;
 /// The longest head, request line included: Apache's and nginx' usual bound.
 pub const HEAD_BYTES: usize = 8 * 1024;
-/// What a head may take, from accept to its last byte.
+/// The time for a head, from accept to its last byte.
 pub const HEAD_TIME: Duration = Duration::from_secs(2);
 
-/// Complete requests that wait or are under way. All who ask for the driver's
-/// health share its Probes, so many are no more work than few.
+/// Complete requests that wait for their answer. All requests about a driver's health share its
+/// probes, so that many of them are no more work than few.
 pub const REQUESTS: usize = 512;
-/// How long newcomers are left in the kernel's queue when there is no room for
-/// their requests, before they are turned away: most often there is room again.
+/// How long new connections are left in the kernel's queue when there is no room for their
+/// requests, before they are refused: most often there is room again by then.
 pub const FULL_TIME: Duration = Duration::from_millis(100);
 
-/// How many seconds, counted one by one, a worker may be overdue before the
-/// HTTP side is given up.
+/// How many seconds, counted one by one, a worker may be overdue before the process ends.
 pub const OVERDUE_TICKS: u32 = 15;
 
-/// Clients that have not taken all of their answer yet, and their time.
+/// Clients that have not read all of their answer yet.
 pub const WRITERS: usize = 8;
+/// The time that a client has to read its answer.
 pub const WRITE_TIME: Duration = Duration::from_secs(2);
 
-/// Connections that are answered and still send: closed at once, the kernel's
-/// RST could overtake the answer.
+/// Connections that are answered and still send. If they were closed at once, the kernel's RST
+/// could overtake the answer.
 pub const LINGERERS: usize = 8;
+/// The time that such a connection stays open.
 pub const LINGER_TIME: Duration = Duration::from_millis(500);
+/// The bytes that are read from it meanwhile.
 pub const LINGER_BYTES: usize = 64 * 1024;
 
-/// Connections accepted before the others get their turn.
+/// Connections accepted in one round.
 pub const ACCEPT_BATCH: usize = 32;
 /// How long nothing is accepted when descriptors or memory have run out.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -64,18 +66,18 @@ pub struct Limits {
     pub heads: usize,
     /// Complete requests.
     pub requests: usize,
-    /// Of those, the requests of one group: a crowd before a driver that hangs does not take the
-    /// places of the others.
+    /// Requests of one group among them, so that a crowd before a driver that hangs does not take
+    /// the places of the others.
     pub requests_of_a_group: usize,
-    /// Clients taking their answer.
+    /// Clients that have not read all of their answer yet.
     pub writers: usize,
-    /// Connections being closed.
+    /// Connections that are answered and still send.
     pub lingerers: usize,
 }
 
 impl Limits {
-    /// The bounds for this process, once all is open that it needs but for `reserved`
-    /// descriptors, with places for requests in so many shares.
+    /// The bounds for this process, which has opened all that it needs but for `reserved`
+    /// descriptors. The places for requests are divided into `shares`.
     #[must_use]
     pub fn of_this_process(reserved: usize, shares: usize) -> Limits {
         let taken = descriptors::open() + reserved;
@@ -83,7 +85,7 @@ impl Limits {
         Limits::within(descriptors, shares)
     }
 
-    /// The bounds that so many descriptors allow: requests come first, the rest gets a share.
+    /// The bounds that so many descriptors allow. Most of them are for requests.
     fn within(descriptors: usize, shares: usize) -> Limits {
         let lingerers = LINGERERS.min(descriptors / 8).max(1);
         let writers = WRITERS.min(descriptors / 8).max(1);
@@ -107,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_usual_limit_gives_all_that_is_wanted() {
+    fn a_usual_limit_allows_the_full_bounds() {
         let all = Limits {
             silent: SILENT,
             heads: HEADS,
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_low_limit_is_shared_out_and_never_exceeded() {
+    fn a_low_limit_is_divided_and_never_exceeded() {
         for descriptors in 0..300 {
             let limits = Limits::within(descriptors, 1);
             let closing = limits.writers + limits.lingerers;

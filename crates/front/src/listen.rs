@@ -1,4 +1,4 @@
-//! Listeners with a backlog of our own that serve IPv4 and IPv6 at once.
+//! Listeners that serve IPv4 and IPv6 at once, with a backlog that std cannot ask for.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,22 +10,22 @@ use socket2::{Domain, Socket, Type};
 
 use crate::address::ListenAddress;
 
-/// Connections that may wait for accept(2). The standard library asks for 128,
-/// and a SYN that meets a full queue is dropped: it costs kubelet a second.
-/// The kernel cuts this to net.core.somaxconn (4096 since Linux 5.4).
+/// Connections that may wait for accept(2). The standard library asks for 128, and the kernel drops
+/// a SYN that meets a full queue, which costs kubelet a second. The kernel cuts this number to
+/// net.core.somaxconn (4096 since Linux 5.4).
 pub const BACKLOG: i32 = 4096;
 
 /// How many seconds the kernel keeps a connection that has sent nothing, before it is
-/// accepted (TCP_DEFER_ACCEPT, tcp(7)). Meanwhile it is an entry in the kernel's table of
-/// half-open connections, and costs no descriptor and no place here; one whose request comes
-/// is accepted then, and one that is closed is seen at once. As many connections as
-/// `BACKLOG` can wait that way, and those beyond it are accepted at once, by SYN cookies. One
-/// second is the shortest time that there is, and so the one that a flood fills the table
-/// with least.
+/// accepted (TCP_DEFER_ACCEPT, tcp(7)). Meanwhile it is an entry in the kernel's table of half-open
+/// connections, and costs no descriptor and no place here. It is accepted as soon as its request
+/// comes. As many connections as `BACKLOG` can wait that way; the kernel accepts those beyond it at
+/// once, by SYN cookies. One second is the shortest time that can be set, and so fills the table
+/// least under a flood.
 const SILENT_SECONDS: libc::c_int = 1;
 
-/// Opens a listener and logs its address. `flags` are those that choose another port, for an
-/// error. Returns nothing if `stops_within` says that a stop has come: it waits so long for one.
+/// Opens a listener and logs its address. `flags` names the flags that choose another port, for
+/// the error. While it waits for an address it calls `stops_within`, which waits at most so long
+/// for a stop and says whether one has come; then there is no listener.
 ///
 /// # Errors
 ///
@@ -63,10 +63,9 @@ fn explain(address: &str, flags: &str, error: &io::Error) -> String {
     format!("cannot listen on {address}: {hint}")
 }
 
-/// Listens on `address`. A wildcard is opened dual-stack, with IPV6_V6ONLY off
-/// by name because net.ipv6.bindv6only may turn it on, and on IPv4 alone where
-/// the kernel has no IPv6. An address that no interface has is waited for a while, unless
-/// `stops_within` says of one of the pauses that a stop has come: then there is no listener.
+/// Listens on `address`. A wildcard is opened dual-stack, and on IPv4 alone where the kernel has no
+/// IPv6; IPV6_V6ONLY is turned off explicitly, because net.ipv6.bindv6only may turn it on. If no
+/// interface has the address, it is tried again for [`ADDRESS_WAIT`].
 ///
 /// # Errors
 ///
@@ -87,7 +86,7 @@ fn listen(
         return listener.map(Some);
     }
     let mut candidates = lookup::look_up(&address.host, address.port)?;
-    // Of a host name's addresses Go's net package takes an IPv4 one first.
+    // Go's net package prefers the IPv4 addresses of a host name.
     candidates.sort_by_key(SocketAddr::is_ipv6);
     let began = Instant::now();
     let mut is_waiting = false;
@@ -112,9 +111,9 @@ fn listen(
     }
 }
 
-/// How long an address may take to come. IPv6's duplicate address detection takes a
-/// second or two after an interface comes up (RFC 4862, 5.4), for which bind(2) refuses
-/// the address; kubelet's back-off would make ten of that.
+/// How long an address may take to appear. After an interface comes up, IPv6's duplicate address
+/// detection takes a second or two (RFC 4862, section 5.4), during which bind(2) refuses the
+/// address. If the process exited, kubelet's back-off would make ten seconds of that.
 const ADDRESS_WAIT: Duration = Duration::from_secs(5);
 
 /// From one attempt to the next.
@@ -128,8 +127,8 @@ fn may_come(error: &io::Error, waited: Duration) -> bool {
 /// What socket(2) and bind(2) say where an address is not here, or IPv4 or IPv6 is off.
 const NOT_HERE: [i32; 2] = [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL];
 
-/// Listens on the first of these that is here. Any other failure is final: where the
-/// port of 127.0.0.1 is taken, kubelet would ask another program than the one on `::1`.
+/// Listens on the first of these addresses that this host has. Any other failure is final: if the
+/// port were taken on 127.0.0.1 and `::1` used in its place, kubelet would ask another program.
 fn listen_on_first(candidates: &[SocketAddr]) -> io::Result<TcpListener> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for candidate in candidates {
@@ -139,7 +138,7 @@ fn listen_on_first(candidates: &[SocketAddr]) -> io::Result<TcpListener> {
                     .raw_os_error()
                     .is_some_and(|code| NOT_HERE.contains(&code)) =>
             {
-                // Of one family that is off and an address that may come, the latter counts.
+                // An address that may still appear counts more than a family that is off.
                 if last.kind() != io::ErrorKind::AddrNotAvailable {
                     last = error;
                 }
@@ -152,12 +151,12 @@ fn listen_on_first(candidates: &[SocketAddr]) -> io::Result<TcpListener> {
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // Else a restart would find the port taken by connections in TIME_WAIT; where it is
-    // refused, it may.
+    // Connections in TIME_WAIT would otherwise keep the port from a restarted sidecar, as they may
+    // where this option is refused.
     let _ = socket.set_reuse_address(true);
     if address.is_ipv6() {
         let only_v6 = !address.ip().is_unspecified();
-        // Where it is refused and is not so already, IPv4 would be deaf.
+        // If it is refused and does not have this value already, IPv4 would not be served.
         socket
             .set_only_v6(only_v6)
             .or_else(|error| match socket.only_v6() {
@@ -166,7 +165,7 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
             })?;
     }
     socket.bind(&address.into())?;
-    // Before it listens, so that no connection comes without it.
+    // Set before listen(2), so that it holds for the first connection, too.
     let deferred = socket_option::set(
         socket.as_fd(),
         libc::IPPROTO_TCP,
@@ -174,7 +173,7 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
         SILENT_SECONDS,
     );
     if let Err(error) = deferred {
-        // Silent connections are then accepted at once, and are bounded all the same.
+        // Silent connections are then accepted at once; their number is bounded all the same.
         log::warn!(
             err = error.to_string();
             "Cannot leave silent connections to the kernel (TCP_DEFER_ACCEPT)"

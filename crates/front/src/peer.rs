@@ -1,4 +1,4 @@
-//! Who a connection comes from, as far as giving way is concerned.
+//! Where a connection comes from, as it counts when connections give way.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,7 +14,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// What connections of the same network have in common.
+    /// The network.
     pub fn network(self) -> u128 {
         self.network
     }
@@ -35,7 +35,7 @@ impl From<SocketAddr> for Peer {
 
 #[cfg(test)]
 impl Peer {
-    /// The address of this number in the network of that one.
+    /// The address `address` in the network `network`.
     pub fn of(network: u128, address: u128) -> Peer {
         Peer { network, address }
     }

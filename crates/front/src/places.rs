@@ -17,7 +17,7 @@ const NOT_FOUND: RequestError = RequestError {
 };
 
 impl<S: Site> Front<S> {
-    /// Has connections give way until the rest is within its bounds.
+    /// Has connections give way until the others are within the bounds.
     pub(crate) fn make_room(&mut self, now: Instant) {
         while self.heads.len() > self.limits.heads
             && let Some(reading) = self.heads.give_way()
@@ -31,9 +31,9 @@ impl<S: Site> Front<S> {
         }
     }
 
-    /// How many connections may be silent now. Places that no request takes are theirs:
-    /// each of them may become one, and a crowd that connects at once and speaks one after
-    /// the other has as many places as one that speaks at once.
+    /// How many connections may be silent now. They may use the places that no request takes,
+    /// because each of them may become a request. So a crowd that connects at once and sends its
+    /// requests one after the other has as many places as one that sends them at once.
     fn room_for_silent(&self) -> usize {
         self.limits.silent + self.limits.requests.saturating_sub(self.requests())
     }

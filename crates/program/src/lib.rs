@@ -17,6 +17,7 @@ pub mod panics;
 pub mod poll;
 pub mod signal;
 pub mod socket_option;
+pub mod start;
 pub mod utc;
 
 pub use identity::Program;

@@ -1,7 +1,7 @@
-//! What the metrics tell of this process, read from proc(5) when it is asked for.
+//! The metrics of this process, read from proc(5) at each scrape.
 //!
-//! By hand: the crate prometheus has a collector for this, with procfs and rustix
-//! behind it, and a process_start_time_seconds of its own that is not upstream's.
+//! By hand: the collector of the crate prometheus needs procfs and rustix, and its
+//! process_start_time_seconds has another help text than upstream's.
 
 use std::fs;
 use std::sync::{Mutex, PoisonError};
@@ -14,12 +14,12 @@ use prometheus::{Counter, Error, Gauge};
 /// that this is built for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// The families, with the names and words of Prometheus' own client libraries.
+/// The families, with the names and help texts of Prometheus' own client libraries.
 pub(super) struct Process {
     resident: Gauge,
     descriptors: Gauge,
     cpu: Counter,
-    /// Held while they are set and read.
+    /// Held while the values are set and read.
     one_at_a_time: Mutex<()>,
 }
 
@@ -50,7 +50,7 @@ impl Collector for Process {
         .concat()
     }
 
-    /// A family that cannot be read is left out: without /proc there is none.
+    /// Leaves out a family that cannot be read, which is all of them without /proc.
     fn collect(&self) -> Vec<MetricFamily> {
         let _guard = self
             .one_at_a_time
@@ -80,7 +80,7 @@ fn read(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
-/// VmRSS, in KiB whatever the size of a page.
+/// VmRSS, which is in KiB for any size of a page.
 fn resident_bytes(status: &str) -> Option<f64> {
     let line = status
         .lines()
@@ -98,8 +98,8 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((f64::from(ticks()?) + f64::from(ticks()?)) / TICKS_PER_SECOND)
 }
 
-/// Since Linux 6.2 the directory's size is their number; before it is 0, and they
-/// are counted, for which the C library takes a buffer of up to 32 KiB.
+/// Since Linux 6.2 the size of the directory is the number of its entries. Before that it is 0, and
+/// the entries are counted, for which the C library takes a buffer of up to 32 KiB.
 fn open_descriptors() -> Option<f64> {
     const DIRECTORY: &str = "/proc/self/fd";
     let count = match fs::metadata(DIRECTORY).ok()?.len() {
@@ -109,7 +109,7 @@ fn open_descriptors() -> Option<f64> {
     u32::try_from(count).ok().map(f64::from)
 }
 
-/// Without the one that reads the directory.
+/// Without the descriptor that reads the directory.
 fn counted(directory: &str) -> Option<u64> {
     let entries = fs::read_dir(directory).ok()?.count();
     u64::try_from(entries).ok()?.checked_sub(1)
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn descriptors_are_counted_alike_by_old_and_new_kernels() {
-        // A directory of this process' own: other tests open and close files.
+        // Not /proc/self/fd: other tests open and close files meanwhile.
         let directory = std::env::temp_dir().join(format!("lp-fds-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         for name in ["0", "1", "2", "3"] {
