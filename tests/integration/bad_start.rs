@@ -3,12 +3,14 @@
 
 use std::process::Command;
 
-use super::support::{Dir, sidecar};
+use testkit::Dir;
+
+use super::support::livenessprobe;
 
 #[test]
 fn with_too_few_descriptors_it_ends_with_1_and_the_cause() {
     let dir = Dir::new();
-    let product = sidecar::command();
+    let product = livenessprobe().command();
     let mut failed = 0;
     let mut named = 0;
     for limit in 4..32 {

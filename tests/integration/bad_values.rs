@@ -2,7 +2,9 @@
 //! its code, and names the flag, the value and what would be right. Of variables they are
 //! warnings. Upstream's flags are in src/flags/tests.rs and command_line.rs.
 
-use super::support::{Dir, Driver, Sidecar, eventually, sidecar};
+use testkit::{Dir, Driver, Sidecar, eventually};
+
+use super::support::livenessprobe;
 
 /// Arguments, a variable, the exit code, and words of the message.
 type Case = (
@@ -157,7 +159,8 @@ const CASES: &[Case] = &[
 #[test]
 fn each_is_named_with_what_would_be_right() {
     for (flags, variable, code, words) in CASES {
-        let output = sidecar::command()
+        let output = livenessprobe()
+            .command()
             .args(*flags)
             .envs(*variable)
             .output()
@@ -243,7 +246,7 @@ fn no_variable_takes_http_away_or_ends_it() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--health=1"]);
     for (name, value, flags, words) in SHARED {
-        let mut command = sidecar::command();
+        let mut command = livenessprobe().command();
         command.env(name, value).args(*flags);
         if *name != "CSI_ENDPOINT" {
             command.arg(format!("--csi-address={}", dir.socket()));
@@ -260,7 +263,7 @@ fn no_variable_takes_http_away_or_ends_it() {
         );
         assert!(log.contains(name), "{what}: {log}");
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], sidecar.address.port()));
-        let response = super::support::http::get(address, "/healthz");
+        let response = testkit::http::get(address, "/healthz");
         let expected = if *name == "CSI_ENDPOINT" { 500 } else { 200 };
         assert_eq!(response.status, expected, "{what}: {response:?}");
         assert!(sidecar.process.is_running(), "{what}");
@@ -274,14 +277,16 @@ fn an_endpoint_as_drivers_read_it_reaches_the_driver() {
     // The slash that is missing: unix://tmp/... where the driver has /tmp/...
     let endpoint = format!("unix://{}", dir.socket().trim_start_matches('/'));
     let sidecar = Sidecar::run(
-        sidecar::command()
+        livenessprobe()
+            .command()
             .env("CSI_ENDPOINT", &endpoint)
             .arg("--http-endpoint=127.0.0.1:0"),
     );
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
     assert_eq!(sidecar.process.err.count("not understood"), 0);
     // In a flag it is refused as ever.
-    let output = sidecar::command()
+    let output = livenessprobe()
+        .command()
         .arg(format!("--csi-address={endpoint}"))
         .output()
         .unwrap();
@@ -295,7 +300,8 @@ fn an_endpoint_as_drivers_read_it_reaches_the_driver() {
 fn a_warning_has_the_form_of_the_log() {
     let dir = Dir::new();
     let sidecar = Sidecar::run(
-        sidecar::command()
+        livenessprobe()
+            .command()
             .env("LIVENESS_PROBE_TIMEOUT", "x\"\n\u{1b}")
             .arg("--logging-format=json")
             .arg("--http-endpoint=127.0.0.1:0")

@@ -12,10 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::support::cgroup::{Cgroup, Limit};
+use testkit::cgroup::{Cgroup, Limit};
+use testkit::machine::{faketime, in_namespaces};
+use testkit::sys::send_signal;
+use testkit::{Dir, Driver, Sidecar, eventually, http};
+
+use super::support::livenessprobe;
 use super::support::siege::{crowd, hold};
-use super::support::sys::send_signal;
-use super::support::{Dir, Driver, Sidecar, eventually, faketime, http, in_namespaces, sidecar};
 
 /// The claim of this suite.
 fn is_unharmed(sidecar: &mut Sidecar, what: &str) {
@@ -58,13 +61,13 @@ fn freeze_for(time: Duration, sidecar: &Sidecar, meanwhile: impl FnOnce()) {
     });
     meanwhile();
     thread::sleep(until.saturating_duration_since(Instant::now()));
-    sidecar.process.signal(libc::SIGCONT);
+    sidecar.process.thaw();
 }
 
 fn frozen_when_idle() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let mut sidecar = Sidecar::start(&dir.socket(), &[SHORT]);
+    let mut sidecar = livenessprobe().start(&dir.socket(), &[SHORT]);
     assert_eq!(sidecar.healthz().status, 200);
     freeze(&sidecar, || {});
     is_unharmed(&mut sidecar, "idle");
@@ -73,12 +76,12 @@ fn frozen_when_idle() {
 fn asked_while_frozen() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let mut sidecar = Sidecar::start(&dir.socket(), &[SHORT]);
+    let mut sidecar = livenessprobe().start(&dir.socket(), &[SHORT]);
     assert_eq!(sidecar.healthz().status, 200);
     let mut asked = Vec::new();
     freeze(&sidecar, || {
         // The kernel takes them in, and their time begins when they are read.
-        asked.extend((0..3).map(|_| sidecar.ask("/healthz")));
+        asked.extend((0..3).map(|_| sidecar.spawn_get("/healthz")));
     });
     for asked in asked {
         assert_eq!(asked.join().unwrap().both(), (200, "ok"), "asked meanwhile");
@@ -89,8 +92,8 @@ fn asked_while_frozen() {
 fn frozen_in_mid_probe() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--delay=300ms"]);
-    let mut sidecar = Sidecar::start(&dir.socket(), &[SHORT]);
-    let asked = sidecar.ask("/healthz");
+    let mut sidecar = livenessprobe().start(&dir.socket(), &[SHORT]);
+    let asked = sidecar.spawn_get("/healthz");
     driver.process.out.wait_for(0, "probe begin");
     freeze(&sidecar, || {});
     is_unharmed(&mut sidecar, "in mid-probe");
@@ -103,8 +106,8 @@ fn frozen_in_mid_probe() {
 fn frozen_at_a_driver_that_hangs() {
     let dir = Dir::new();
     let mut hanging = Driver::start(&dir.socket(), &["--hang"]);
-    let mut sidecar = Sidecar::start(&dir.socket(), &[SHORT]);
-    let asked = sidecar.ask("/healthz");
+    let mut sidecar = livenessprobe().start(&dir.socket(), &[SHORT]);
+    let asked = sidecar.spawn_get("/healthz");
     hanging.process.out.wait_for(0, "probe begin");
     let mut healthy = None;
     freeze(&sidecar, || {
@@ -124,7 +127,7 @@ fn frozen_in_mid_round() {
     let file = dir.path().join("healthy");
     let health_file = format!("--health-file={}", file.display());
     let flags = [SHORT, "--interval=1s", "--retries=1", &health_file];
-    let mut sidecar = Sidecar::start(&dir.socket(), &flags);
+    let mut sidecar = livenessprobe().start(&dir.socket(), &flags);
     eventually("a health file", || file.exists());
     let begun = driver.process.out.count("probe begin");
     driver.process.out.wait_for_count("probe begin", begun + 1);
@@ -159,7 +162,7 @@ fn frozen_in_a_round_for(time: Duration) {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--delay=300ms"]);
     let flags = [SHORT, "--interval=1h", "--retries=1", "--v=5"];
-    let mut sidecar = Sidecar::start(&dir.socket(), &flags);
+    let mut sidecar = livenessprobe().start(&dir.socket(), &flags);
     driver.process.out.wait_for(0, "probe begin");
     freeze_for(time, &sidecar, || {});
     sidecar.process.err.wait_for(0, "\"Probe ended\"");
@@ -201,7 +204,10 @@ struct WallClock {
 impl WallClock {
     /// `None` where the library is not installed.
     fn new(dir: &Dir) -> Option<WallClock> {
-        assert!(!sidecar::is_shipped(), "a static binary loads no library");
+        assert!(
+            !livenessprobe().is_shipped(),
+            "a static binary loads no library"
+        );
         let clock = WallClock {
             setting: dir.path().join("wall-clock"),
             library: faketime()?,
@@ -222,7 +228,7 @@ impl WallClock {
     /// names the setting among them, and libfaketime then looks in /etc.
     fn start(&self, dir: &Dir, flags: &[&str]) -> Option<Sidecar> {
         let mut command = in_namespaces(&["--mount"])?;
-        let product = sidecar::command();
+        let product = livenessprobe().command();
         command
             .args([
                 "sh",
@@ -396,7 +402,7 @@ fn a_call_that_hangs_ends_in_time_by_any_wall_clock() {
         assert!(response.body.contains("DeadlineExceeded"), "{response:?}");
         let ended = sidecar.process.err.wait_for(before, "\"Probe ended\"");
         assert!(ended.contains("context deadline exceeded"), "{ended}");
-        driver.process.signal(libc::SIGCONT);
+        driver.process.thaw();
         is_unharmed(&mut sidecar, &format!("{off} s off"));
     }
 }
@@ -419,7 +425,7 @@ fn any_time_since_the_start_of_the_machine_will_do() {
         };
         let dir = Dir::new();
         let mut driver = Driver::start(&dir.socket(), &[]);
-        command.arg(sidecar::binary()).args([
+        command.arg(livenessprobe().binary()).args([
             &format!("--csi-address={}", dir.socket()),
             "--http-endpoint=127.0.0.1:0",
             "--probe-timeout=500ms",
@@ -473,12 +479,12 @@ fn with_a_twentieth_of_a_processor_it_is_slow_and_never_wrong() {
     };
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let mut sidecar = start_in(&group, sidecar::binary().as_ref(), &dir, &[]);
+    let mut sidecar = start_in(&group, livenessprobe().binary().as_ref(), &dir, &[]);
     for _ in 0..10 {
         is_right(&mut sidecar, "starved");
         thread::sleep(Duration::from_millis(300));
     }
-    let throttled = || group.counts("cpu.stat", "nr_throttled");
+    let throttled = || group.number("cpu.stat", "nr_throttled");
     let before = throttled();
     asked_by_a_crowd(&sidecar, Duration::from_secs(5), |status| status == 200);
     // Most of those tenths of a second were over before they had their turn.
@@ -496,14 +502,14 @@ fn with_a_twentieth_of_a_processor_a_driver_that_hangs_is_no_wedge() {
     let driver = Driver::start(&dir.socket(), &[]);
     // With the deadline that there is by default: to start takes a tenth of a second of
     // the processor, and with the first probe that is more than a second here.
-    let mut sidecar = start_in(&group, sidecar::binary().as_ref(), &dir, &[]);
+    let mut sidecar = start_in(&group, livenessprobe().binary().as_ref(), &dir, &[]);
     is_right(&mut sidecar, "starved");
     driver.process.freeze();
     // Longer than the watchdog's patience with the first of these.
     let time = FROZEN + Duration::from_secs(3);
     asked_by_a_crowd(&sidecar, time, |status| matches!(status, 500 | 503));
     is_still_running(&mut sidecar, "at a driver that hangs");
-    driver.process.signal(libc::SIGCONT);
+    driver.process.thaw();
     is_right(&mut sidecar, "once the driver goes on");
 }
 
@@ -518,7 +524,7 @@ fn with_a_twentieth_of_a_processor_its_own_pace_goes_on() {
     let file = dir.path().join("healthy");
     let health_file = format!("--health-file={}", file.display());
     let flags = ["--interval=200ms", "--retries=1", &health_file];
-    let mut sidecar = start_in(&group, sidecar::binary().as_ref(), &dir, &flags);
+    let mut sidecar = start_in(&group, livenessprobe().binary().as_ref(), &dir, &flags);
     eventually("a health file", || file.exists());
     asked_by_a_crowd(&sidecar, Duration::from_secs(5), |status| status == 200);
     let out = &driver.process.out;
@@ -531,7 +537,7 @@ fn with_a_twentieth_of_a_processor_its_own_pace_goes_on() {
 /// are read for the first time, which is to be in the group.
 fn unread_copy(dir: &Dir) -> PathBuf {
     let copy = dir.path().join("livenessprobe");
-    fs::copy(sidecar::binary(), &copy).unwrap();
+    fs::copy(livenessprobe().binary(), &copy).unwrap();
     let forgotten = Command::new("dd")
         .arg(format!("of={}", copy.display()))
         .args(["oflag=nocache", "conv=notrunc,fdatasync", "count=0"])
@@ -590,7 +596,7 @@ impl Disk {
             .args(["sh", "-c"])
             .arg("mount -t tmpfs -o size=16k tmpfs \"$0\" && exec \"$@\"")
             .arg(&at)
-            .arg(sidecar::binary())
+            .arg(livenessprobe().binary())
             .arg(format!("--csi-address={}", dir.socket()))
             .arg("--http-endpoint=127.0.0.1:0")
             .arg(format!("--health-file={}", at.join("healthy").display()))
@@ -699,7 +705,7 @@ impl Mute {
             .unwrap();
         let child = Command::new("sh")
             .args(["-c", &format!("exec \"$0\" \"$@\" {redirections}")])
-            .arg(sidecar::binary())
+            .arg(livenessprobe().binary())
             .arg(format!("--csi-address={}", dir.socket()))
             .arg(format!("--http-endpoint={address}"))
             .args(["--probe-timeout=500ms", "--v=5"])

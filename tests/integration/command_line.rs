@@ -5,12 +5,13 @@ use std::net::TcpListener;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use super::support::process::Process;
-use super::support::sidecar;
-use super::support::{Dir, PATIENCE, Sidecar, eventually, in_namespaces, skipped};
+use testkit::machine::{in_namespaces, skipped};
+use testkit::{Dir, PATIENCE, Process, eventually};
+
+use super::support::livenessprobe;
 
 fn run(flags: &[&str]) -> Output {
-    sidecar::command().args(flags).output().unwrap()
+    livenessprobe().command().args(flags).output().unwrap()
 }
 
 fn stdout(output: &Output) -> String {
@@ -45,7 +46,7 @@ fn version_goes_to_stdout_and_ends_with_0() {
 #[test]
 fn a_closed_stdout_is_no_error() {
     let output = Command::new("sh")
-        .args(["-c", "\"$0\" --help >&-", sidecar::binary()])
+        .args(["-c", "\"$0\" --help >&-", livenessprobe().binary()])
         .output()
         .unwrap();
     assert_eq!(
@@ -150,7 +151,7 @@ fn an_address_that_comes_later_is_waited_for() {
                   echo 3 >/proc/sys/net/ipv6/conf/v0/dad_transmits && \
                   ip link set v1 up && ip link set v0 up && ip addr add fd00::1/64 dev v0 || \
                   exit 77; exec \"$0\" --http-endpoint=[fd00::1]:0";
-    let mut process = Process::start(command.args(["sh", "-c", script, sidecar::binary()]));
+    let mut process = Process::start(command.args(["sh", "-c", script, livenessprobe().binary()]));
     eventually("a log line or the end", || {
         process.err.count("Listening") > 0 || !process.is_running()
     });
@@ -192,8 +193,11 @@ fn a_port_that_is_taken_is_not_waited_for() {
     // Of localhost's two addresses the other one is free, and not what kubelet asks.
     for host in ["127.0.0.1", "localhost"] {
         let began = Instant::now();
-        let mut process =
-            Process::start(sidecar::command().arg(format!("--http-endpoint={host}:{port}")));
+        let mut process = Process::start(
+            livenessprobe()
+                .command()
+                .arg(format!("--http-endpoint={host}:{port}")),
+        );
         let line = process.err.wait_for(0, "address in use");
         assert_eq!(process.wait().code(), Some(1), "{line}");
         assert_eq!(process.err.count("Waiting"), 0);
@@ -204,7 +208,7 @@ fn a_port_that_is_taken_is_not_waited_for() {
 #[test]
 fn empty_arguments_at_the_end_are_a_warning() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=100ms", "", ""]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=100ms", "", ""]);
     let line = sidecar.process.err.wait_for(0, "Empty arguments");
     assert!(
         line.starts_with('W') && line.contains("(2 of them)"),
@@ -241,7 +245,7 @@ fn the_reason_of_a_failing_end_is_left_for_kubelet() {
         let script = "mount -t tmpfs none /dev && : >/dev/termination-log && \
                       \"$0\" \"$1\" >/dev/out 2>&1; echo \"$?\"; cat /dev/termination-log";
         let output = command
-            .args(["sh", "-c", script, sidecar::binary(), flags])
+            .args(["sh", "-c", script, livenessprobe().binary(), flags])
             .output()
             .unwrap();
         assert_eq!(
@@ -259,7 +263,7 @@ fn no_termination_log_is_made_where_there_is_none() {
     };
     let script = "mount -t tmpfs none /dev && \"$0\" --bogus >/dev/out 2>&1; echo \"$?\"; ls /dev";
     let output = command
-        .args(["sh", "-c", script, sidecar::binary()])
+        .args(["sh", "-c", script, livenessprobe().binary()])
         .output()
         .unwrap();
     assert_eq!(
@@ -271,7 +275,7 @@ fn no_termination_log_is_made_where_there_is_none() {
 #[test]
 fn it_listens_before_there_is_a_driver_and_never_ends_for_want_of_one() {
     let dir = Dir::new();
-    let mut sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=300ms"]);
+    let mut sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=300ms"]);
     for _ in 0..3 {
         assert_eq!(sidecar.healthz().status, 500);
     }
@@ -281,7 +285,7 @@ fn it_listens_before_there_is_a_driver_and_never_ends_for_want_of_one() {
 #[test]
 fn old_manifests_flags_are_accepted_and_named_once() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(
+    let sidecar = livenessprobe().start(
         &dir.socket(),
         &[
             "--connection-timeout=15s",

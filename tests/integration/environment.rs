@@ -11,9 +11,11 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::support::process::Process;
-use super::support::seccomp::{self, Call};
-use super::support::{Dir, Driver, Sidecar, eventually, faketime, in_namespaces, sidecar};
+use testkit::machine::{faketime, in_namespaces};
+use testkit::seccomp::{self, Call};
+use testkit::{Dir, Driver, Process, Sidecar, eventually};
+
+use super::support::livenessprobe;
 
 /// A row of the table.
 struct Row {
@@ -272,7 +274,7 @@ fn refusals() -> Vec<Row> {
             row.refused = (vec![Call::All(number)], errno);
             // glibc makes a thread with clone(2) where there is no clone3, and does without a
             // thread where it is refused; musl knows clone(2) alone.
-            if number == libc::SYS_clone3 && errno == libc::EPERM && !sidecar::is_shipped() {
+            if number == libc::SYS_clone3 && errno == libc::EPERM && !livenessprobe().is_shipped() {
                 row.expected = Expected::Fails("gRPC cannot start its thread");
             }
             rows.push(row);
@@ -349,7 +351,7 @@ impl Stage {
         let dir = Dir::new();
         let root = dir.path().join("root");
         fs::create_dir_all(root.join("csi")).unwrap();
-        fs::copy(sidecar::binary(), root.join("livenessprobe")).unwrap();
+        fs::copy(livenessprobe().binary(), root.join("livenessprobe")).unwrap();
         let driver = Driver::start(root.join("csi/csi.sock").to_str().unwrap(), &[]);
         Stage {
             dir,
@@ -369,7 +371,7 @@ impl Stage {
                 command.env("LD_PRELOAD", library);
                 command
             }
-            Needs::StaticAndMounts if !sidecar::is_shipped() => return None,
+            Needs::StaticAndMounts if !livenessprobe().is_shipped() => return None,
             Needs::Mounts | Needs::StaticAndMounts => {
                 let mut command = in_namespaces(&["--mount"])?;
                 command.arg("sh");
@@ -383,7 +385,7 @@ impl Stage {
         };
         command
             .args(["-c", row.script])
-            .arg(sidecar::binary())
+            .arg(livenessprobe().binary())
             .arg(format!("--csi-address={}", socket.display()))
             .args(flags)
             .env("ROOT", &root)
@@ -513,6 +515,9 @@ fn in_each_environment_it_is_healthy_or_says_why() {
 /// Where libfaketime is: `make chaos`.
 #[test]
 fn a_wall_clock_that_is_wrong_changes_nothing() {
-    assert!(!sidecar::is_shipped(), "a static binary loads no library");
+    assert!(
+        !livenessprobe().is_shipped(),
+        "a static binary loads no library"
+    );
     try_those(|row| row.needs == Needs::FakeTime);
 }

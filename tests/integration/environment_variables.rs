@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use csi_livenessprobe::environment;
+use testkit::{Dir, Driver, Sidecar};
 
-use super::support::{Dir, Driver, Sidecar, sidecar};
+use super::support::livenessprobe;
 
 /// What Rust's library, C libraries, proxies' clients and shells read.
 const OTHERS: [&str; 24] = [
@@ -136,7 +137,7 @@ fn none_changes_or_ends_anything_whatever_its_value() {
         "legacy",
         all,
     ] {
-        let mut command = sidecar::command();
+        let mut command = livenessprobe().command();
         command
             .arg(format!("--csi-address={}", dir.socket()))
             .arg("--http-endpoint=127.0.0.1:0")

@@ -6,7 +6,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use super::support::{Dir, PATIENCE, Sidecar, h2};
+use testkit::{Dir, PATIENCE, h2};
+
+use super::support::livenessprobe;
 
 /// What a driver has received on a connection: the kinds of frames before the answer, those
 /// behind it, and whether the connection ended without an error.
@@ -74,13 +76,13 @@ fn after_the_answer_the_connection_ends_without_a_last_word() {
     type Answer = fn(u32) -> Vec<u8>;
     let answers: [(u16, Answer); 3] = [
         (200, |stream| h2::ok(stream, h2::READY)),
-        (500, |stream| h2::answer_ends(stream, "9")),
+        (500, |stream| h2::reply_ends(stream, "9")),
         (500, h2::ok_without_message),
     ];
     for (status, answer) in answers {
         let dir = Dir::new();
         let reports = driver(&dir, answer);
-        let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=15s"]);
+        let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=15s"]);
         for _ in 0..20 {
             assert_eq!(sidecar.healthz().status, status);
         }
@@ -103,7 +105,7 @@ fn after_the_answer_the_connection_ends_without_a_last_word() {
 fn a_call_that_is_given_up_is_reset() {
     let dir = Dir::new();
     let reports = driver(&dir, |_| Vec::new());
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=300ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=300ms"]);
     assert_eq!(sidecar.healthz().status, 500);
     let received = reports.recv_timeout(Duration::from_secs(10)).unwrap();
     assert!(received.behind.contains(&h2::RST_STREAM), "{received:?}");

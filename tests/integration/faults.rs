@@ -5,7 +5,9 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use super::support::{Dir, Driver, LATENESS, Response, Sidecar, h2, sidecar};
+use testkit::{Dir, Driver, LATENESS, Response, Sidecar, h2};
+
+use super::support::livenessprobe;
 
 /// Serves every connection with these bytes and keeps it open.
 fn serve_bytes(path: &str, bytes: &'static [u8]) {
@@ -24,7 +26,7 @@ fn serve_bytes(path: &str, bytes: &'static [u8]) {
 const TIMEOUT: Duration = Duration::from_millis(800);
 
 fn ask(dir: &Dir) -> Response {
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=800ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=800ms"]);
     let response = sidecar.healthz();
     assert!(response.took < TIMEOUT + LATENESS, "{response:?}");
     assert_eq!(response.status, 500);
@@ -40,7 +42,7 @@ fn an_experiment_of_grpc_s_in_the_environment_changes_nothing() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     for experiment in ["event_engine_client", "promise_based_client_call"] {
-        let mut command = sidecar::command();
+        let mut command = livenessprobe().command();
         command
             .arg(format!("--csi-address={}", dir.socket()))
             .arg("--http-endpoint=127.0.0.1:0")
@@ -115,7 +117,7 @@ fn ok_without_a_message_is_a_failed_probe_and_the_next_one_is_as_good_as_any() {
         };
         call.send(&answer);
     });
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for _ in 0..3 {
         let response = sidecar.healthz();
         assert_eq!(response.status, 500);
@@ -194,7 +196,7 @@ fn ready_that_is_present_but_empty_is_false() {
         let answer = h2::ok(call.stream, b"\x0a\x00");
         call.send(&answer);
     });
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     assert_eq!(
         sidecar.healthz().both(),
         (500, "driver responded but is not ready")
@@ -209,7 +211,7 @@ fn fields_that_a_later_csi_may_add_are_passed_over() {
         let answer = h2::ok(call.stream, b"\x10\x07\x0a\x02\x08\x01");
         call.send(&answer);
     });
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
 }
 
@@ -248,7 +250,7 @@ fn the_call_names_localhost_and_its_timeout() {
         let answer = h2::ok(call.stream, h2::READY);
         call.send(&answer);
     });
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     assert_eq!(sidecar.healthz().status, 200);
     let headers = headers.recv().unwrap();
     // A path there would be refused by h2, and so by tonic.
@@ -261,7 +263,7 @@ fn the_call_names_localhost_and_its_timeout() {
 fn a_driver_s_own_deadline_exceeded_is_told_in_its_words() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--error=4", "--message=Deadline Exceeded"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     assert_eq!(
         sidecar.healthz().both(),
         (

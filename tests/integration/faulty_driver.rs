@@ -8,15 +8,17 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::support::actor::{Actor, Behaviour};
-use super::support::misconduct::{MISCONDUCT, RESETS};
+use testkit::faulty_driver::{Behaviour, FaultyDriver};
+use testkit::misconduct::{MISCONDUCT, RESETS};
+use testkit::{Dir, Driver, LATENESS, Response, Sidecar, eventually, h2};
+
+use super::support::livenessprobe;
 use super::support::siege::is_full;
-use super::support::{Dir, Driver, LATENESS, Response, Sidecar, eventually, h2};
 
 const TIMEOUT: Duration = Duration::from_millis(500);
 
 fn sidecar(dir: &Dir) -> Sidecar {
-    Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"])
+    livenessprobe().start(&dir.socket(), &["--probe-timeout=500ms"])
 }
 
 fn in_time(response: &Response, what: &str) {
@@ -26,12 +28,12 @@ fn in_time(response: &Response, what: &str) {
 #[test]
 fn each_fault_is_told_in_time_and_forgotten_at_once() {
     let dir = Dir::new();
-    let actor = Actor::on_stage(dir.socket().as_ref());
+    let actor = FaultyDriver::listen(dir.socket().as_ref());
     let sidecar = sidecar(&dir);
     let mut after_the_first_round = None;
     for _ in 0..if is_full() { 20 } else { 3 } {
         for (what, behaviour, words) in MISCONDUCT {
-            actor.behaves(behaviour.clone());
+            actor.set(behaviour.clone());
             let response = sidecar.healthz();
             assert_eq!(response.status, 500, "{what}: {response:?}");
             assert!(response.body.contains(words), "{what}: {response:?}");
@@ -48,7 +50,7 @@ fn each_fault_is_told_in_time_and_forgotten_at_once() {
                 response.body.len()
             );
             in_time(&response, what);
-            actor.behaves(Behaviour::Well);
+            actor.set(Behaviour::Healthy);
             assert_eq!(sidecar.healthz().both(), (200, "ok"), "after {what}");
         }
         let descriptors = sidecar.descriptors();
@@ -70,15 +72,15 @@ fn each_fault_is_told_in_time_and_forgotten_at_once() {
 #[test]
 fn a_stream_reset_with_any_code_is_told_in_time() {
     let dir = Dir::new();
-    let actor = Actor::on_stage(dir.socket().as_ref());
+    let actor = FaultyDriver::listen(dir.socket().as_ref());
     let sidecar = sidecar(&dir);
     for (what, behaviour, words) in RESETS {
-        actor.behaves(behaviour.clone());
+        actor.set(behaviour.clone());
         let response = sidecar.healthz();
         assert_eq!(response.status, 500, "{what}: {response:?}");
         assert!(response.body.starts_with(words), "{what}: {response:?}");
         in_time(&response, what);
-        actor.behaves(Behaviour::Well);
+        actor.set(Behaviour::Healthy);
         assert_eq!(sidecar.healthz().both(), (200, "ok"), "after {what}");
     }
 }
@@ -133,7 +135,7 @@ fn a_driver_killed_in_mid_call_two_hundred_times_is_told_of_at_once() {
     let sidecar = sidecar(&dir);
     for round in 0..200 {
         let mut driver = Driver::start(&dir.socket(), &["--hang"]);
-        let asked = sidecar.ask("/healthz");
+        let asked = sidecar.spawn_get("/healthz");
         driver.process.out.wait_for(0, "probe begin");
         driver.process.kill();
         let response = asked.join().unwrap();
@@ -155,7 +157,7 @@ fn a_reply_of_300_mb_is_not_held() {
     let dir = Dir::new();
     let mut driver = Driver::start(&dir.socket(), &[]);
     // Some libraries copy it all several times before they send the first byte.
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=15s"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=15s"]);
     for _ in 0..100 {
         assert_eq!(sidecar.healthz().both(), (200, "ok"));
     }
@@ -203,9 +205,9 @@ fn a_driver_that_pings_and_does_not_read_holds_up_no_other() {
     });
     let extra = format!("--extra-csi-address=ill={}", ill.socket());
     let flags = [extra.as_str(), "--probe-timeout=500ms"];
-    let sidecar = Sidecar::start(&well.socket(), &flags);
+    let sidecar = livenessprobe().start(&well.socket(), &flags);
     for _ in 0..10 {
-        let asked = sidecar.ask("/healthz/ill");
+        let asked = sidecar.spawn_get("/healthz/ill");
         while !asked.is_finished() {
             let response = sidecar.healthz();
             assert_eq!(response.both(), (200, "ok"));
@@ -252,7 +254,7 @@ fn a_flood_of_small_frames_is_not_held() {
                 return;
             }
             if what.contains("DATA") {
-                call.send(&h2::answer_begins(call.stream));
+                call.send(&h2::reply_begins(call.stream));
             }
             let many = frame(call.stream).repeat(64 * 1024 / frame(call.stream).len());
             while call.socket.write_all(&many).is_ok() {}
@@ -328,7 +330,7 @@ fn a_compressed_reply_is_not_inflated() {
         for part in data.chunks(16_384) {
             call.send(&h2::frame(h2::DATA, 0, call.stream, part));
         }
-        call.send(&h2::answer_ends(call.stream, "0"));
+        call.send(&h2::reply_ends(call.stream, "0"));
     });
     let (sidecar, before) = warm(&dir);
     for _ in 0..5 {
@@ -359,9 +361,9 @@ fn a_driver_that_asks_and_does_not_read_holds_up_nobody_else() {
     });
     let _driver = Driver::start(&dirs[1].socket(), &[]);
     let extra = format!("--extra-csi-address=well={}", dirs[1].socket());
-    let mut sidecar = Sidecar::start(&dirs[0].socket(), &["--probe-timeout=2s", &extra]);
+    let mut sidecar = livenessprobe().start(&dirs[0].socket(), &["--probe-timeout=2s", &extra]);
     for round in 0..3 {
-        let asked = sidecar.ask("/healthz");
+        let asked = sidecar.spawn_get("/healthz");
         while !asked.is_finished() {
             let response = sidecar.get("/healthz/well");
             assert_eq!(response.both(), (200, "ok"), "round {round}");

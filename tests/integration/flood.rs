@@ -8,9 +8,11 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::support::flood::{From, Stranger, ask_politely};
+use testkit::flood::{Attacker, Source, get_politely};
+use testkit::{Dir, Driver, Sidecar, eventually};
+
 use super::support::siege::{MEMORY, connect, crowd, crowd_from, is_full, reset};
-use super::support::{Dir, Driver, Sidecar, eventually, sidecar};
+use super::support::{livenessprobe, requests_at_rest};
 
 /// What kubelet waits by default (`timeoutSeconds`).
 const KUBELET: Duration = Duration::from_secs(1);
@@ -18,8 +20,8 @@ const KUBELET: Duration = Duration::from_secs(1);
 const PROMPT: Duration = Duration::from_millis(500);
 
 const ANOTHER_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-const KUBELETS_OWN: From = From::One(Ipv4Addr::LOCALHOST);
-const ANOTHER: From = From::One(ANOTHER_ADDRESS);
+const KUBELETS_OWN: Source = Source::One(Ipv4Addr::LOCALHOST);
+const ANOTHER: Source = Source::One(ANOTHER_ADDRESS);
 
 const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -28,7 +30,7 @@ fn start(dir: &Dir, descriptors: u32) -> Sidecar {
     Sidecar::run(Command::new("sh").args([
         "-c",
         &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\""),
-        sidecar::binary(),
+        livenessprobe().binary(),
         &format!("--csi-address={}", dir.socket()),
         "--http-endpoint=127.0.0.1:0",
     ]))
@@ -48,19 +50,19 @@ fn processor_time(sidecar: &Sidecar) -> Duration {
     Duration::from_millis(10) * ticks
 }
 
-/// A hundred clients that pause while a stranger floods a sidecar.
-fn withstand(stranger: Stranger, descriptors: u32) {
+/// A hundred clients that pause while a attacker floods a sidecar.
+fn withstand(attacker: Attacker, descriptors: u32) {
     const PAUSES: [u64; 7] = [0, 5, 15, 50, 100, 400, 500];
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     let sidecar = start(&dir, descriptors);
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
     // tiny_http's spare threads of the start may end meanwhile, and others take over.
-    sidecar.requests_at_rest();
+    requests_at_rest(&sidecar);
     let threads_before = sidecar.status("Threads");
-    let flood = stranger.begin(sidecar.address);
+    let flood = attacker.begin(sidecar.address);
     let (began, used) = (Instant::now(), processor_time(&sidecar));
-    let answers = ask_politely(sidecar.address, 100, &PAUSES.map(Duration::from_millis));
+    let answers = get_politely(sidecar.address, 100, &PAUSES.map(Duration::from_millis));
     let used = processor_time(&sidecar).saturating_sub(used);
     let share = used.as_secs_f64() / began.elapsed().as_secs_f64();
     let rate = flood.rate();
@@ -69,7 +71,7 @@ fn withstand(stranger: Stranger, descriptors: u32) {
     let (memory, threads) = (sidecar.status("VmHWM"), sidecar.status("Threads"));
     drop(flood);
     println!(
-        "{stranger:?}, {descriptors} descriptors: {rate:.0} connections a second, slowest answer \
+        "{attacker:?}, {descriptors} descriptors: {rate:.0} connections a second, slowest answer \
          {slowest:?}, {share:.2} of a processor, {memory} KiB, {threads} threads"
     );
     for answer in &answers {
@@ -83,14 +85,14 @@ fn withstand(stranger: Stranger, descriptors: u32) {
         threads <= threads_before + THREADS,
         "{threads_before} threads, then {threads}"
     );
-    let a_connection = if stranger.says.is_empty() {
+    let a_connection = if attacker.sends.is_empty() {
         SILENT
     } else {
         ASKING
     };
     let most = AT_REST + a_connection.as_secs_f64() * rate;
     assert!(share < most, "{share} of a processor, and {most} at most");
-    if let Some(wanted) = stranger.rate {
+    if let Some(wanted) = attacker.rate {
         assert!(
             rate > 0.8 * f64::from(wanted),
             "{rate} a second, and {wanted} were wanted"
@@ -108,16 +110,16 @@ const SILENT: Duration = Duration::from_micros(35);
 /// And each that says something; 28 us were measured.
 const ASKING: Duration = Duration::from_micros(55);
 
-fn withstand_from(from: From, rate: Option<u32>) {
-    for keeps in [1_500, 4_000] {
+fn withstand_from(source: Source, rate: Option<u32>) {
+    for kept in [1_500, 4_000] {
         for descriptors in [1024, 64] {
-            let stranger = Stranger {
-                from,
+            let attacker = Attacker {
+                source,
                 rate,
-                keeps,
-                says: "",
+                kept,
+                sends: "",
             };
-            withstand(stranger, descriptors);
+            withstand(attacker, descriptors);
         }
     }
 }
@@ -157,38 +159,38 @@ fn a_flood_at_full_speed_from_another_address() {
 /// the address that holds most gives way.
 #[test]
 fn a_flood_beyond_the_backlog_from_another_address() {
-    let stranger = Stranger {
-        from: ANOTHER,
+    let attacker = Attacker {
+        source: ANOTHER,
         rate: None,
-        keeps: 8_000,
-        says: "",
+        kept: 8_000,
+        sends: "",
     };
-    withstand(stranger, 1024);
+    withstand(attacker, 1024);
 }
 
 #[test]
 fn a_flood_of_single_bytes() {
-    for from in [KUBELETS_OWN, ANOTHER] {
-        let stranger = Stranger {
-            from,
+    for source in [KUBELETS_OWN, ANOTHER] {
+        let attacker = Attacker {
+            source,
             rate: None,
-            keeps: 1_500,
-            says: "G",
+            kept: 1_500,
+            sends: "G",
         };
-        withstand(stranger, 1024);
+        withstand(attacker, 1024);
     }
 }
 
 #[test]
 fn a_flood_of_requests_that_are_not_waited_for() {
-    for from in [KUBELETS_OWN, ANOTHER] {
-        let stranger = Stranger {
-            from,
+    for source in [KUBELETS_OWN, ANOTHER] {
+        let attacker = Attacker {
+            source,
             rate: None,
-            keeps: 1_500,
-            says: "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+            kept: 1_500,
+            sends: "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
         };
-        withstand(stranger, 1024);
+        withstand(attacker, 1024);
     }
 }
 
@@ -199,34 +201,34 @@ fn a_flood_beyond_the_backlog_from_kubelet_s_own_address_is_measured() {
         return;
     }
     let own = [Some(5_000), Some(10_000), None].map(|rate| (KUBELETS_OWN, rate));
-    for (from, rate) in own.into_iter().chain([(From::Many, None)]) {
-        let stranger = Stranger {
-            from,
+    for (source, rate) in own.into_iter().chain([(Source::Many, None)]) {
+        let attacker = Attacker {
+            source,
             rate,
-            keeps: 12_000,
-            says: "",
+            kept: 12_000,
+            sends: "",
         };
         for descriptors in [1024, 64] {
             let dir = Dir::new();
             let _driver = Driver::start(&dir.socket(), &[]);
             let sidecar = start(&dir, descriptors);
-            let flood = stranger.begin(sidecar.address);
+            let flood = attacker.begin(sidecar.address);
             for pause in [0, 5, 15, 50, 100, 400] {
                 let pauses = [Duration::from_millis(pause)];
-                let answers = ask_politely(sidecar.address, 25, &pauses);
+                let answers = get_politely(sidecar.address, 25, &pauses);
                 let good = answers
                     .iter()
                     .filter(|answer| answer.line == "HTTP/1.1 200 OK")
                     .count();
                 let slowest = answers.iter().map(|answer| answer.took).max();
                 println!(
-                    "{stranger:?}, {descriptors} descriptors, {:.0} a second, pause {pause} ms: \
+                    "{attacker:?}, {descriptors} descriptors, {:.0} a second, pause {pause} ms: \
                      {good} of 25 answered, the slowest after {slowest:?}",
                     flood.rate()
                 );
                 // A request that comes with its connection is read when that is accepted,
-                // unless strangers have more addresses than there are places.
-                let is_one = matches!(from, From::One(_));
+                // unless attackers have more addresses than there are places.
+                let is_one = matches!(source, Source::One(_));
                 assert!(!is_one || pause > 0 || good == 25, "{good} of 25");
             }
             // It lives, and is well afterwards.
@@ -309,7 +311,7 @@ fn a_crowd_that_speaks_in_one_moment_waits_for_room() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--delay=60ms"]);
     let sidecar = start(&dir, 1024);
-    sidecar.requests_at_rest();
+    requests_at_rest(&sidecar);
     let at_rest = sidecar.descriptors();
     let silent = crowd(sidecar.address, 560, b"");
     // The kernel has kept them until now.
@@ -318,7 +320,7 @@ fn a_crowd_that_speaks_in_one_moment_waits_for_room() {
     for mut stream in &silent {
         stream.write_all(REQUEST).unwrap();
     }
-    sidecar.process.signal(libc::SIGCONT);
+    sidecar.process.thaw();
     for mut stream in silent {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -347,23 +349,23 @@ fn there_are_512_places_for_requests_and_no_fewer() {
     }
 }
 
-/// A stranger's requests take all places before a driver that is slow. Kubelet's is
-/// answered from its probe all the same, unless the stranger has kubelet's address.
+/// A attacker's requests take all places before a driver that is slow. Kubelet's is
+/// answered from its probe all the same, unless the attacker has kubelet's address.
 #[test]
 fn a_crowd_of_requests_from_another_address_leaves_room_for_kubelet() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--delay=1s"]);
     let sidecar = start(&dir, 1024);
-    sidecar.requests_at_rest();
+    requests_at_rest(&sidecar);
     let at_rest = sidecar.descriptors();
-    let strangers = crowd_from(ANOTHER_ADDRESS, sidecar.address, 600, REQUEST);
+    let attackers = crowd_from(ANOTHER_ADDRESS, sidecar.address, 600, REQUEST);
     eventually("512 requests", || sidecar.descriptors() >= at_rest + 512);
-    for answer in ask_politely(sidecar.address, 20, &[Duration::ZERO]) {
+    for answer in get_politely(sidecar.address, 20, &[Duration::ZERO]) {
         assert_eq!(answer.line, "HTTP/1.1 200 OK", "{answer:?}");
         assert!(answer.took < Duration::from_millis(2_700), "{answer:?}");
     }
-    drop(strangers);
-    assert_eq!(driver.most_at_once(), 1);
+    drop(attackers);
+    assert_eq!(driver.most_in_flight(), 1);
 }
 
 #[test]
@@ -374,7 +376,7 @@ fn four_hundred_clients_before_a_driver_that_takes_a_second_are_all_answered() {
     for answer in ask_at_once(&sidecar, 400) {
         assert_eq!(answer, "HTTP/1.1 200 OK");
     }
-    assert_eq!(driver.most_at_once(), 1);
+    assert_eq!(driver.most_in_flight(), 1);
 }
 
 #[test]
@@ -398,7 +400,7 @@ fn connections_that_are_reset_while_there_is_no_room_cost_nothing() {
     let dir = Dir::new();
     // Without a driver requests wait for one, and no call comes and goes meanwhile.
     let sidecar = start(&dir, 1024);
-    sidecar.requests_at_rest();
+    requests_at_rest(&sidecar);
     let event_loop = sidecar.threads_named("door")[0];
     let on_processor = || {
         let path = format!("/proc/{}/task/{event_loop}/schedstat", sidecar.pid);

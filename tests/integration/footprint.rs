@@ -4,7 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::support::{Dir, Driver, Sidecar, sidecar};
+use testkit::{Dir, Driver};
+
+use super::support::livenessprobe;
 
 const PROBES: usize = 1000;
 
@@ -17,7 +19,7 @@ const ANONYMOUS_MAX: u64 = 500_000 / 1024;
 fn after_a_thousand_probes_it_is_as_small_as_promised() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for _ in 0..PROBES {
         assert_eq!(sidecar.healthz().both(), (200, "ok"));
     }
@@ -48,7 +50,7 @@ fn a_further_driver_is_as_small_as_promised() {
             .map(|number| format!("--extra-csi-address=n{number}={}", dirs[number].socket()))
             .collect();
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let sidecar = Sidecar::start(&dirs[0].socket(), &flags);
+        let sidecar = livenessprobe().start(&dirs[0].socket(), &flags);
         let mut paths = vec!["/healthz".to_owned()];
         paths.extend((1..=extra).map(|number| format!("/healthz/n{number}")));
         for _ in 0..100 {
@@ -76,7 +78,8 @@ fn a_single_probe_is_as_quick_as_promised() {
     let mut times: Vec<Duration> = (0..21)
         .map(|_| {
             let began = Instant::now();
-            let output = sidecar::command()
+            let output = livenessprobe()
+                .command()
                 .args(["--once", &format!("--csi-address={}", dir.socket())])
                 .output()
                 .unwrap();

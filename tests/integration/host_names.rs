@@ -6,8 +6,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
+use testkit::machine::in_namespaces;
+use testkit::{Dir, Driver, Sidecar};
 
-use super::support::{Dir, Driver, Sidecar, in_namespaces, sidecar};
+use super::support::livenessprobe;
 
 /// How late an event may be on a busy machine.
 const BUSY: Duration = Duration::from_secs(1);
@@ -36,7 +38,7 @@ fn with_slow_lookups(dir: &Dir, milliseconds: u32) -> Option<Command> {
             return next(\"127.0.0.1\", service, hints, found);
         }";
     // The C library of what ships cannot be replaced: these are for Cargo's build alone.
-    if sidecar::is_shipped() {
+    if livenessprobe().is_shipped() {
         return None;
     }
     let (source, library) = (dir.path().join("slow.c"), dir.path().join("slow.so"));
@@ -50,7 +52,7 @@ fn with_slow_lookups(dir: &Dir, milliseconds: u32) -> Option<Command> {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let mut command = sidecar::command();
+    let mut command = livenessprobe().command();
     command
         .env("LD_PRELOAD", library)
         .arg("--http-endpoint=127.0.0.1:0");
@@ -62,7 +64,7 @@ fn with_hosts(dir: &Dir, hosts: &str) -> Option<Command> {
     let mut command = in_namespaces(&["--mount"])?;
     let file = dir.path().join("hosts");
     std::fs::write(&file, hosts).unwrap();
-    let product = sidecar::command();
+    let product = livenessprobe().command();
     command
         .args(["sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""])
         .arg(file)
@@ -98,7 +100,7 @@ fn a_slow_lookup_does_not_keep_the_name_from_being_learned() {
 fn a_name_that_comes_too_slowly_is_a_log_line() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--info-hang"]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=1s"]);
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
     let line = sidecar.process.err.wait_for(0, "Cannot learn");
     let cause = "no answer to /csi.v1.Identity/GetPluginInfo from";
@@ -110,7 +112,7 @@ fn a_name_that_comes_too_slowly_is_a_log_line() {
 fn a_driver_that_hangs_is_reported_once() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--info-hang", "--hang"]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=500ms"]);
     for _ in 0..3 {
         assert_eq!(sidecar.healthz().status, 500);
     }

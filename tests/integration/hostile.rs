@@ -8,17 +8,18 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::support::sidecar;
+use testkit::sys::is_root;
+use testkit::{Dir, Driver, Sidecar, eventually, http};
+
+use super::support::livenessprobe;
 use super::support::siege::{PROMPT, connect, crowd, hold, lay, reset};
-use super::support::sys::is_root;
-use super::support::{Dir, Driver, Sidecar, eventually, http};
 
 /// Lays siege to a sidecar in front of a healthy driver: once, and again until
 /// the well-behaved client has asked some ten times.
 fn siege(attack: impl Fn(SocketAddr)) {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     lay(&sidecar, PROMPT, || {
         let until = Instant::now() + Duration::from_secs(1);
         loop {
@@ -213,7 +214,7 @@ fn five_thousand_connections_that_are_reset_leave_nothing_behind() {
 fn connections_that_are_reset_before_they_are_accepted_are_passed_over() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     lay(&sidecar, PROMPT, || {
         // They wait in the kernel's queue, and are gone when they are accepted.
         // For the well-behaved client this takes no longer than a breath.
@@ -222,7 +223,7 @@ fn connections_that_are_reset_before_they_are_accepted_are_passed_over() {
             let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
             reset(stream);
         }
-        sidecar.process.signal(libc::SIGCONT);
+        sidecar.process.thaw();
         std::thread::sleep(Duration::from_secs(1));
     });
 }
@@ -309,7 +310,7 @@ fn clients_that_half_close_are_answered() {
 fn every_answer_closes() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for request in [
         "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n",
         "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -328,7 +329,7 @@ fn every_answer_closes() {
 fn forty_clients_and_a_driver_that_takes_a_second() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--delay=1s"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     lay(&sidecar, Duration::from_millis(2_700), || {
         let until = Instant::now() + 2 * hold();
         let clients: Vec<_> = (0..40)
@@ -345,14 +346,14 @@ fn forty_clients_and_a_driver_that_takes_a_second() {
             client.join().unwrap();
         }
     });
-    assert_eq!(driver.most_at_once(), 1);
+    assert_eq!(driver.most_in_flight(), 1);
 }
 
 #[test]
 fn more_requests_than_there_is_room_for_are_turned_away() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--hang"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut counts = (0, 0);
     for mut stream in crowd(sidecar.address, 600, request) {
@@ -372,7 +373,7 @@ fn more_requests_than_there_is_room_for_are_turned_away() {
 fn a_hundred_and_twenty_clients_and_a_driver_that_takes_a_second() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--delay=1s"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     lay(&sidecar, Duration::from_millis(2_700), || {
         let until = Instant::now() + hold();
         std::thread::scope(|scope| {
@@ -385,14 +386,14 @@ fn a_hundred_and_twenty_clients_and_a_driver_that_takes_a_second() {
             }
         });
     });
-    assert_eq!(driver.most_at_once(), 1);
+    assert_eq!(driver.most_in_flight(), 1);
 }
 
 #[test]
 fn clients_that_ask_and_go_hold_no_place() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--delay=1s"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     lay(&sidecar, Duration::from_millis(2_700), || {
         let until = Instant::now() + hold();
         while Instant::now() < until {
@@ -424,7 +425,7 @@ fn connections_that_all_ask_at_once_after_a_silence_are_all_answered() {
 fn of_half_open_requests_the_oldest_gives_way() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let half = b"GET /healthz HTTP/1.1\r\n";
     let mut older = crowd(sidecar.address, 16, half);
     // It connects, and begins a moment later.
@@ -444,7 +445,7 @@ fn of_half_open_requests_the_oldest_gives_way() {
 fn two_seconds_for_a_head_are_two_seconds_whoever_else_begins_one() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let mut first = crowd(sidecar.address, 1, b"GET /").remove(0);
     let began = Instant::now();
     let others: Vec<TcpStream> = (0..4)
@@ -471,7 +472,7 @@ fn sixty_four_descriptors_are_enough() {
     let sidecar = Sidecar::run(Command::new("sh").args([
         "-c",
         "ulimit -n 64 && exec \"$0\" \"$@\"",
-        sidecar::binary(),
+        livenessprobe().binary(),
         &format!("--csi-address={}", dir.socket()),
         "--http-endpoint=127.0.0.1:0",
     ]));
@@ -497,7 +498,7 @@ fn sixty_four_descriptors_are_enough() {
 fn a_machine_without_descriptors_is_waited_out() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     assert_eq!(sidecar.healthz().status, 200);
     // From one moment to the other, no descriptor can be had.
     let limit = |soft: &str| {
@@ -516,7 +517,7 @@ fn a_machine_without_descriptors_is_waited_out() {
         |number: &u32| std::path::Path::new(&format!("/proc/{}/fd/{number}", sidecar.pid)).exists();
     let first_free = (3..1024).find(|number| !taken(number)).unwrap();
     limit(&first_free.to_string());
-    let waiting = sidecar.ask("/healthz");
+    let waiting = sidecar.spawn_get("/healthz");
     sidecar
         .process
         .err
@@ -540,7 +541,7 @@ fn a_machine_without_threads_is_no_obstacle() {
     let _driver = Driver::start(&dir.socket(), &["--delay=5ms"]);
     std::fs::set_permissions(dir.socket(), PermissionsExt::from_mode(0o777)).unwrap();
     let binary = dir.path().join("livenessprobe");
-    std::fs::copy(sidecar::binary(), &binary).unwrap();
+    std::fs::copy(livenessprobe().binary(), &binary).unwrap();
     let sidecar = Sidecar::run(
         Command::new(&binary)
             .uid(USER)
@@ -560,7 +561,7 @@ fn a_machine_without_threads_is_no_obstacle() {
         // Until there are more at once than threads that wait for them.
         eventually("a request without a thread", || {
             let paths = ["/healthz", "/livez", "/healthz?verbose"];
-            for asked in paths.map(|path| sidecar.ask(path)) {
+            for asked in paths.map(|path| sidecar.spawn_get(path)) {
                 assert_eq!(asked.join().unwrap().status, 200);
             }
             sidecar.process.err.count("Cannot start a request's thread") > 0

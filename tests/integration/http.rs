@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use super::support::driver::{Library, library};
-use super::support::{Dir, Driver, LATENESS, Sidecar, http};
+use testkit::driver::{Library, library};
+use testkit::{Dir, Driver, LATENESS, http};
+
+use super::support::livenessprobe;
 
 fn healthz_of(driver_flags: &[&str]) -> (u16, String) {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), driver_flags);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let response = sidecar.healthz();
     driver.has_had_probes(1);
     (response.status, response.body)
@@ -18,7 +20,7 @@ fn healthz_of(driver_flags: &[&str]) -> (u16, String) {
 fn a_ready_driver_is_ok() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--ready"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let response = sidecar.healthz();
     assert_eq!(response.both(), (200, "ok"));
     assert_eq!(
@@ -37,7 +39,7 @@ fn a_driver_that_leaves_ready_out_is_ok() {
 fn a_driver_that_is_not_ready_fails_healthz_and_readyz_but_is_alive() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--not-ready"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let not_ready = (500, "driver responded but is not ready");
     assert_eq!(sidecar.get("/healthz").both(), not_ready);
     assert_eq!(sidecar.get("/readyz").both(), not_ready);
@@ -51,7 +53,7 @@ fn a_driver_that_is_not_ready_fails_healthz_and_readyz_but_is_alive() {
 fn a_ready_driver_is_alive_and_ready() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     assert_eq!(sidecar.get("/livez").both(), (200, "ok"));
     assert_eq!(sidecar.get("/readyz").both(), (200, "ok"));
 }
@@ -92,7 +94,7 @@ fn a_driver_that_hangs_is_given_up_at_the_deadline() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--hang"]);
     let timeout = Duration::from_secs(1);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=1s"]);
     let response = sidecar.healthz();
     assert_eq!(
         response.both(),
@@ -126,7 +128,7 @@ fn a_reply_of_10_mb_is_refused() {
 fn other_paths_are_not_found_and_do_not_probe() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for path in [
         "/",
         "/health",
@@ -148,7 +150,7 @@ fn other_paths_are_not_found_and_do_not_probe() {
 fn queries_and_the_absolute_form_do_not_matter() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for target in [
         "/healthz?",
         "/healthz?a=b&c",
@@ -163,7 +165,7 @@ fn queries_and_the_absolute_form_do_not_matter() {
 fn any_method_probes_and_head_has_no_body() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for (number, method) in ["GET", "HEAD", "OPTIONS", "POST", "DELETE", "BREW"]
         .iter()
         .enumerate()
@@ -185,7 +187,7 @@ fn any_method_probes_and_head_has_no_body() {
 fn a_request_with_a_body_is_refused() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for head in [
         "Content-Length: 3\r\n\r\nabc",
         "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
@@ -207,7 +209,7 @@ fn a_request_with_a_body_is_refused() {
 fn a_chunked_body_without_content_is_no_body() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let head = "GET /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
     let whole = http::send(sidecar.address, &format!("{head}0\r\n\r\n"));
     assert_eq!(whole.both(), (200, "ok"));
@@ -219,7 +221,7 @@ fn a_chunked_body_without_content_is_no_body() {
 #[test]
 fn another_protocol_is_refused_at_its_first_line_or_byte() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for (begin, status, why) in [
         (
             "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}",
@@ -240,7 +242,7 @@ fn another_protocol_is_refused_at_its_first_line_or_byte() {
 fn http_1_0_works() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let response = http::send(sidecar.address, "GET /healthz HTTP/1.0\r\n\r\n");
     assert_eq!(response.both(), (200, "ok"));
 }
@@ -249,9 +251,9 @@ fn http_1_0_works() {
 fn a_person_gets_the_whole_story() {
     let dir = Dir::new();
     let mut driver = Driver::start(&dir.socket(), &["--name=story.example"]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=400ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=400ms"]);
     sidecar.process.err.wait_for(0, "CSI driver name");
-    let lines = |response: &super::support::Response| -> Vec<String> {
+    let lines = |response: &testkit::Response| -> Vec<String> {
         response.body.lines().map(str::to_owned).collect()
     };
     let healthy = sidecar.get("/healthz?verbose");
@@ -295,7 +297,7 @@ fn a_person_gets_the_whole_story() {
 fn each_answer_has_a_date_and_the_same_server() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let answers = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..12)
             .map(|_| {

@@ -5,14 +5,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::support::driver::{Library, library};
-use super::support::{Dir, Driver, LATENESS, PATIENCE, Response, Sidecar, eventually};
+use testkit::driver::{Library, library};
+use testkit::{Dir, Driver, LATENESS, PATIENCE, Response, eventually};
+
+use super::support::livenessprobe;
 
 /// What a driver that fails with this text makes the sidecar say.
 fn body_of_failure(text: &str) -> String {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--error=9", &format!("--message={text}")]);
-    let response = Sidecar::start(&dir.socket(), &[]).healthz();
+    let response = livenessprobe().start(&dir.socket(), &[]).healthz();
     assert_eq!(response.status, 500);
     response.body
 }
@@ -64,7 +66,7 @@ fn a_driver_slower_than_the_deadline_is_given_up_and_none_the_worse_for_it() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--delay=800ms"]);
     let timeout = Duration::from_millis(400);
-    let hasty = Sidecar::start(&dir.socket(), &["--probe-timeout=400ms"]);
+    let hasty = livenessprobe().start(&dir.socket(), &["--probe-timeout=400ms"]);
     for _ in 0..3 {
         let response = hasty.healthz();
         assert_eq!(response.status, 500);
@@ -81,7 +83,7 @@ fn a_driver_slower_than_the_deadline_is_given_up_and_none_the_worse_for_it() {
     }
     // Its late answers have nowhere to go.
     driver.process.out.wait_for_count("probe end", 3);
-    let patient = Sidecar::start(&dir.socket(), &[]);
+    let patient = livenessprobe().start(&dir.socket(), &[]);
     assert_eq!(patient.healthz().both(), (200, "ok"));
 }
 
@@ -89,10 +91,10 @@ fn a_driver_slower_than_the_deadline_is_given_up_and_none_the_worse_for_it() {
 fn sixty_requests_during_a_probe_are_answered_from_it() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--delay=2s"]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=5s"]);
-    let first = sidecar.ask("/healthz");
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=5s"]);
+    let first = sidecar.spawn_get("/healthz");
     driver.process.out.wait_for(0, "probe begin");
-    let others: Vec<_> = (0..59).map(|_| sidecar.ask("/healthz")).collect();
+    let others: Vec<_> = (0..59).map(|_| sidecar.spawn_get("/healthz")).collect();
     for asked in std::iter::once(first).chain(others) {
         assert_eq!(asked.join().unwrap().both(), (200, "ok"));
     }
@@ -105,7 +107,7 @@ fn a_thousand_probes_leave_no_connection_at_the_driver() {
     let driver = Driver::start(&dir.socket(), &[]);
     // The listener, and what the library has for itself.
     let idle = driver.sockets();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     sidecar.process.err.wait_for(0, "CSI driver name");
     for _ in 0..1_000 {
         assert_eq!(sidecar.healthz().both(), (200, "ok"));
@@ -131,8 +133,8 @@ fn is_gone(response: &Response, dir: &Dir) {
 fn a_driver_that_stops_gracefully_in_a_call_answers_it_first() {
     let dir = Dir::new();
     let mut driver = Driver::start(&dir.socket(), &["--delay=500ms"]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=2s"]);
-    let asked = sidecar.ask("/healthz");
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=2s"]);
+    let asked = sidecar.spawn_get("/healthz");
     driver.process.out.wait_for(0, "probe begin");
     driver.process.signal(libc::SIGTERM);
     assert_eq!(asked.join().unwrap().both(), (200, "ok"));
@@ -146,7 +148,7 @@ fn a_driver_that_stops_gracefully_in_a_call_answers_it_first() {
 fn a_driver_between_two_calls_stops_at_once() {
     let dir = Dir::new();
     let mut driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=500ms"]);
     sidecar.process.err.wait_for(0, "CSI driver name");
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
     // No connection of ours is left for it to wait for.
@@ -164,7 +166,7 @@ fn a_driver_between_two_calls_stops_at_once() {
 #[test]
 fn a_driver_that_restarts_on_its_path_is_found_whether_it_stopped_or_was_killed() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGTERM, libc::SIGKILL] {
         let mut driver = Driver::start(&dir.socket(), &[]);
         assert_eq!(sidecar.healthz().both(), (200, "ok"));
@@ -177,7 +179,7 @@ fn a_driver_that_restarts_on_its_path_is_found_whether_it_stopped_or_was_killed(
 fn whoever_asks_while_a_driver_stops_gets_an_answer_from_it_or_the_reason_why_not() {
     let dir = Dir::new();
     let timeout = Duration::from_millis(500);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=500ms"]);
     for _ in 0..10 {
         let mut driver = Driver::start(&dir.socket(), &[]);
         assert_eq!(sidecar.healthz().both(), (200, "ok"));

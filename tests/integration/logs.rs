@@ -5,15 +5,16 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Child;
 use std::time::Duration;
 
-use super::support::sidecar;
-use super::support::sys::send_signal;
-use super::support::{Dir, Driver, Sidecar, eventually, h2, http};
+use testkit::sys::send_signal;
+use testkit::{Dir, Driver, eventually, h2, http};
+
+use super::support::livenessprobe;
 
 #[test]
 fn text_lines_have_klog_s_header() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--name=log.example"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let line = sidecar.process.err.wait_for(0, "CSI driver name");
     let (header, rest) = line.split_once("] ").unwrap();
     assert_eq!(rest, "\"CSI driver name\" driver=\"log.example\"");
@@ -37,7 +38,7 @@ fn every_line_has_the_chosen_form() {
     h2::serve(dir.socket().as_ref(), |mut call| {
         call.send(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff");
     });
-    let sidecar = Sidecar::start(
+    let sidecar = livenessprobe().start(
         &dir.socket(),
         &[
             "--logging-format=json",
@@ -69,7 +70,7 @@ fn every_line_has_the_chosen_form() {
 fn the_steady_state_is_silent() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--v=4"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--v=4"]);
     sidecar.process.err.wait_for(0, "CSI driver name");
     sidecar.healthz();
     sidecar.process.err.wait_for(0, "Driver is healthy");
@@ -84,7 +85,7 @@ fn the_steady_state_is_silent() {
 fn verbosity_5_logs_each_probe() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--v=5"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--v=5"]);
     for _ in 0..3 {
         sidecar.healthz();
     }
@@ -98,7 +99,7 @@ fn verbosity_5_logs_each_probe() {
 #[test]
 fn a_change_is_logged_with_its_cause_and_a_lasting_failure_is_not_repeated() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=100ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=100ms"]);
     for _ in 0..10 {
         assert_eq!(sidecar.healthz().status, 500);
     }
@@ -135,7 +136,7 @@ fn a_driver_s_text_cannot_forge_a_line() {
             "--name=evil\nI0101 \x1b[2J",
         ],
     );
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     sidecar.healthz();
     sidecar.process.err.wait_for(0, "Probe failed");
     sidecar.process.err.wait_for(0, "CSI driver name");
@@ -149,7 +150,7 @@ fn a_driver_s_text_cannot_forge_a_line() {
 fn a_name_that_cannot_be_learned_is_told_of_and_asked_for_again() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--info-error=12"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let line = sidecar
         .process
         .err
@@ -167,7 +168,7 @@ fn a_name_that_cannot_be_learned_is_told_of_and_asked_for_again() {
 fn an_empty_name_is_none() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--name="]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let line = sidecar
         .process
         .err
@@ -178,8 +179,8 @@ fn an_empty_name_is_none() {
 #[test]
 fn the_name_is_known_within_a_second_of_the_first_healthy_answer_and_asked_no_more() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
-    let waiting = sidecar.ask("/healthz");
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
+    let waiting = sidecar.spawn_get("/healthz");
     let driver = Driver::start(&dir.socket(), &[]);
     assert_eq!(waiting.join().unwrap().status, 200);
     let healthy = std::time::Instant::now();
@@ -197,7 +198,7 @@ fn the_name_is_known_within_a_second_of_the_first_healthy_answer_and_asked_no_mo
 #[test]
 fn a_long_target_is_cut_in_the_log() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &["--v=5"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--v=5"]);
     assert_eq!(sidecar.get(&format!("/{}", "x".repeat(5_000))).status, 404);
     let line = sidecar.process.err.wait_for(0, "Request answered");
     assert!(line.len() < 1_500, "{}", line.len());
@@ -218,7 +219,8 @@ impl Unread {
             .unwrap()
             .local_addr()
             .unwrap();
-        let child = sidecar::command()
+        let child = livenessprobe()
+            .command()
             .args([
                 &format!("--csi-address={}", dir.socket()),
                 &format!("--http-endpoint={address}"),

@@ -5,9 +5,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::support::actor::{Actor, Behaviour};
-use super::support::misconduct::{MISCONDUCT, RESETS};
-use super::support::{Dir, Driver, Sidecar, eventually, sidecar};
+use testkit::faulty_driver::{Behaviour, FaultyDriver};
+use testkit::misconduct::{MISCONDUCT, RESETS};
+use testkit::{Dir, Driver, Sidecar, eventually};
+
+use super::support::livenessprobe;
 
 /// Under valgrind a healthy answer takes a tenth of a second, and each driver that
 /// is silent costs this.
@@ -18,7 +20,7 @@ fn under(tool: &[&str], csi_address: &str) -> Sidecar {
     let mut command = Command::new(tool[0]);
     command
         .args(&tool[1..])
-        .arg(sidecar::binary())
+        .arg(livenessprobe().binary())
         .arg(format!("--csi-address={csi_address}"))
         .args(["--http-endpoint=127.0.0.1:0", TIMEOUT]);
     Sidecar::run(&mut command)
@@ -27,16 +29,16 @@ fn under(tool: &[&str], csi_address: &str) -> Sidecar {
 /// Whatever a driver and its socket can be, and each question.
 fn lead_a_life(sidecar: &Sidecar, dir: &Dir) {
     assert_eq!(sidecar.healthz().status, 500, "no socket");
-    let actor = Actor::on_stage(Path::new(&dir.socket()));
+    let actor = FaultyDriver::listen(Path::new(&dir.socket()));
     for (what, behaviour, words) in MISCONDUCT.iter().chain(RESETS) {
-        actor.behaves(behaviour.clone());
+        actor.set(behaviour.clone());
         let response = sidecar.get("/healthz?verbose");
         assert_eq!(response.status, 500, "{what}: {response:?}");
         assert!(response.body.contains(words), "{what}: {response:?}");
-        actor.behaves(Behaviour::Well);
+        actor.set(Behaviour::Healthy);
         assert_eq!(sidecar.healthz().both(), (200, "ok"), "after {what}");
     }
-    actor.leave();
+    actor.close();
     assert_eq!(sidecar.healthz().status, 500, "nobody listens");
     std::fs::remove_file(dir.socket()).unwrap();
     let _driver = Driver::start(&dir.socket(), &["--padding=8000000"]);

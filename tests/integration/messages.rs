@@ -4,8 +4,7 @@
 use std::path::Path;
 
 use protobuf_codegen::{Codegen, Customize};
-
-use super::support::Dir;
+use testkit::Dir;
 
 #[test]
 fn the_messages_are_made_from_their_protocols() {

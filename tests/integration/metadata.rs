@@ -1,7 +1,9 @@
 //! Metadata of a reply, as interceptors for tracing and authentication add it: what is within
 //! the limit is healthy each time, and what is beyond it fails each time, and says so.
 
-use super::support::{Dir, Sidecar, h2};
+use testkit::{Dir, Sidecar, h2};
+
+use super::support::livenessprobe;
 
 /// Where a driver puts it.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +70,7 @@ fn before_a_driver_with(part: Part, form: Form, size: usize) -> (Dir, Sidecar) {
         let answer = answer(call.stream, part, form, size);
         call.send(&answer);
     });
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     (dir, sidecar)
 }
 
@@ -115,7 +117,7 @@ fn the_limit_does_not_wait_for_the_driver_to_acknowledge_it() {
         let answer = answer(call.stream, Part::Trailing, Form::Many, size * 1024);
         call.send(&answer);
     });
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for round in 0..20 {
         let response = sidecar.healthz();
         let expected = if round < 10 { 200 } else { 500 };

@@ -2,7 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::support::{Dir, Driver, Sidecar, eventually, sidecar};
+use testkit::{Dir, Driver, eventually};
+
+use super::support::livenessprobe;
 
 /// The value of a series in an exposition.
 fn value(text: &str, series: &str) -> Option<f64> {
@@ -24,7 +26,7 @@ fn upstream_s_families_are_as_recorded_line_by_line() {
     const RECORDED: &str = include_str!("../data/upstream_families.txt");
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--name=hostpath.csi.k8s.io"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     sidecar.process.err.wait_for(0, "CSI driver name");
     assert_eq!(sidecar.healthz().status, 200);
 
@@ -55,7 +57,7 @@ fn upstream_s_families_are_as_recorded_line_by_line() {
 fn calls_are_counted_by_driver_code_and_method() {
     let dir = Dir::new();
     let mut driver = Driver::start(&dir.socket(), &["--name=metrics.example"]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=500ms"]);
     sidecar.process.err.wait_for(0, "CSI driver name");
     for _ in 0..3 {
         assert_eq!(sidecar.healthz().status, 200);
@@ -104,7 +106,7 @@ fn calls_are_counted_by_driver_code_and_method() {
 #[test]
 fn the_content_type_is_the_text_format_s() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &["--metrics-path=/m/etrics"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--metrics-path=/m/etrics"]);
     let response = sidecar.get("/m/etrics");
     assert_eq!(response.status, 200);
     assert_eq!(
@@ -122,7 +124,7 @@ fn the_content_type_is_the_text_format_s() {
 fn the_start_is_this_process_s() {
     let dir = Dir::new();
     let before = now();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let after = now();
     let text = sidecar.get("/metrics").body;
     let started = value(&text, "process_start_time_seconds").unwrap();
@@ -135,7 +137,7 @@ fn the_driver_s_state_is_told_as_it_changes() {
     const LAST: &str =
         "csi_sidecar_probe_last_success_timestamp_seconds{driver_name=\"state.example\"}";
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=500ms"]);
     // Not asked yet: there is nothing to tell.
     let text = sidecar.get("/metrics").body;
     assert!(!text.contains("csi_sidecar_probe_"), "{text}");
@@ -193,7 +195,7 @@ fn the_driver_s_state_is_told_as_it_changes() {
 #[test]
 fn the_process_is_told_as_the_kernel_sees_it() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     sidecar.get("/metrics");
     let text = sidecar.get("/metrics").body;
     let resident = value(&text, "process_resident_memory_bytes").unwrap() / 1024.0;
@@ -221,8 +223,8 @@ fn the_process_is_told_as_the_kernel_sees_it() {
 #[test]
 fn the_build_is_the_one_that_version_prints() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
-    let version = sidecar::command().arg("--version").output().unwrap();
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
+    let version = livenessprobe().command().arg("--version").output().unwrap();
     let version = String::from_utf8(version.stdout).unwrap();
     let (version, revision) = version
         .trim_end()
@@ -239,7 +241,7 @@ fn a_name_that_is_far_too_long_is_cut() {
     let dir = Dir::new();
     let name = "n".repeat(5_000);
     let _driver = Driver::start(&dir.socket(), &[&format!("--name={name}")]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     sidecar.process.err.wait_for(0, "CSI driver name");
     assert_eq!(sidecar.healthz().status, 200);
     let text = sidecar.get("/metrics").body;

@@ -2,8 +2,11 @@
 
 use std::process::Command;
 
-use super::support::seccomp::refuse;
-use super::support::{Dir, Driver, Sidecar, h2, in_namespaces, sidecar};
+use testkit::machine::in_namespaces;
+use testkit::seccomp::refuse;
+use testkit::{Dir, Driver, Sidecar, h2};
+
+use super::support::livenessprobe;
 
 const NEITHER: &str =
     "no source of random bytes: getrandom(2) is refused and /dev/urandom cannot be read";
@@ -17,7 +20,7 @@ const AND_ITS_LAST_WORDS: &str = "{ \"$@\"; code=$?; cat /dev/termination-log; e
 /// /dev is empty but for the file of last words.
 fn in_an_empty_dev(dir: &Dir, flag: &str, and_then: &str) -> Option<Command> {
     let mut command = in_namespaces(&["--mount"])?;
-    let product = sidecar::command();
+    let product = livenessprobe().command();
     let empty = "mount -t tmpfs none /dev && : > /dev/termination-log";
     command
         .args(["sh", "-c", &format!("{empty} && {and_then}"), "sh"])
@@ -46,7 +49,7 @@ fn no_getrandom_is_no_obstacle_either() {
     for error in [libc::ENOSYS, libc::EPERM] {
         let dir = Dir::new();
         let _driver = Driver::start(&dir.socket(), &[]);
-        let mut command = sidecar::serving(&dir.socket());
+        let mut command = livenessprobe().serving(&dir.socket());
         refuse(&mut command, &[libc::SYS_getrandom], error);
         let sidecar = Sidecar::run(&mut command);
         for _ in 0..3 {

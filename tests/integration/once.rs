@@ -6,11 +6,14 @@ use std::os::unix::net::UnixListener;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use super::support::process::Process;
-use super::support::{Dir, Driver, LATENESS, h2, in_namespaces, sidecar};
+use testkit::machine::in_namespaces;
+use testkit::{Dir, Driver, LATENESS, Process, h2};
+
+use super::support::livenessprobe;
 
 fn once(dir: &Dir, flags: &[&str]) -> (Option<i32>, String) {
-    let output = sidecar::command()
+    let output = livenessprobe()
+        .command()
         .args(["--once", &format!("--csi-address={}", dir.socket())])
         .args(flags)
         .output()
@@ -94,7 +97,7 @@ fn nothing_is_left_in_the_container_of_the_driver() {
                   \"$0\" --once --csi-address=/none/csi.sock $flags >/dev/out 2>&1; echo \"$?\"; \
                   done; cat /dev/termination-log";
     let output = command
-        .args(["sh", "-c", script, sidecar::binary()])
+        .args(["sh", "-c", script, livenessprobe().binary()])
         .output()
         .unwrap();
     assert_eq!(stdout(&output), "3\n2\n");
@@ -108,7 +111,11 @@ fn it_installs_itself_whole_and_runnable_whatever_was_there() {
     let install = || {
         // A umask that would take the run bit from others.
         let output = std::process::Command::new("sh")
-            .args(["-c", "umask 077; exec \"$0\" \"$@\"", sidecar::binary()])
+            .args([
+                "-c",
+                "umask 077; exec \"$0\" \"$@\"",
+                livenessprobe().binary(),
+            ])
             .arg(format!("--install={}", to.display()))
             .output()
             .unwrap();
@@ -117,7 +124,7 @@ fn it_installs_itself_whole_and_runnable_whatever_was_there() {
     install();
     let metadata = std::fs::metadata(&to).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o755);
-    assert!(std::fs::read(&to).unwrap() == std::fs::read(sidecar::binary()).unwrap());
+    assert!(std::fs::read(&to).unwrap() == std::fs::read(livenessprobe().binary()).unwrap());
 
     // What somebody else has begun there is left alone.
     let other = to.with_file_name("livenessprobe.1");
@@ -159,7 +166,8 @@ fn what_cannot_be_installed_is_1_and_names_the_file() {
         (there.clone(), "name the file in it"),
         ("/proc/livenessprobe".to_owned(), "/proc/livenessprobe"),
     ] {
-        let output = sidecar::command()
+        let output = livenessprobe()
+            .command()
             .arg(format!("--install={to}"))
             .output()
             .unwrap();

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::support::process::Process;
-use super::support::{Dir, Driver, LATENESS, Sidecar, eventually, h2, http, sidecar};
+use testkit::{Dir, Driver, LATENESS, Process, Sidecar, eventually, h2, http};
+
+use super::support::{livenessprobe, requests_at_rest};
 
 /// A sidecar that serves nothing.
 fn start(dir: &Dir, flags: &[&str]) -> Process {
@@ -14,7 +15,7 @@ fn start(dir: &Dir, flags: &[&str]) -> Process {
 }
 
 fn start_with(dir: &Dir, flags: &[&str], more: impl FnOnce(&mut Command)) -> Process {
-    let mut command = sidecar::command();
+    let mut command = livenessprobe().command();
     command
         .arg(format!("--csi-address={}", dir.socket()))
         .args(flags);
@@ -60,7 +61,7 @@ fn a_slow_probe_never_overlaps_the_next() {
     let took = began.elapsed();
     assert!(took >= Duration::from_millis(4 * 200 + 150), "{took:?}");
     assert!(took < Duration::from_millis(5 * 250 + 150), "{took:?}");
-    assert_eq!(driver.most_at_once(), 1);
+    assert_eq!(driver.most_in_flight(), 1);
 }
 
 #[test]
@@ -93,8 +94,8 @@ fn one_success_forgets_the_failures_before_it() {
             h2::ok(call.stream, h2::READY)
         } else {
             [
-                h2::answer_begins(call.stream),
-                h2::answer_ends(call.stream, "9"),
+                h2::reply_begins(call.stream),
+                h2::reply_ends(call.stream, "9"),
             ]
             .concat()
         };
@@ -165,7 +166,7 @@ fn a_health_file_that_can_never_be_written_is_told_at_the_start() {
 fn http_is_answered_from_the_same_outcomes() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--interval=1h"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--interval=1h"]);
     driver.process.out.wait_for(0, "probe end");
     for path in ["/healthz", "/readyz", "/livez", "/healthz?verbose"] {
         assert_eq!(sidecar.get(path).status, 200);
@@ -180,7 +181,7 @@ fn http_asks_anew_when_the_last_outcome_is_old() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &[]);
     let flags = ["--interval=300ms", "--probe-timeout=300ms"];
-    let sidecar = Sidecar::start(&dir.socket(), &flags);
+    let sidecar = livenessprobe().start(&dir.socket(), &flags);
     sidecar.process.err.wait_for(0, "CSI driver name");
     driver.process.out.wait_for_count("probe end", 3);
     // Between two rounds: a reply that waits to be read would be news.
@@ -189,7 +190,7 @@ fn http_asks_anew_when_the_last_outcome_is_old() {
         sidecar.process.freeze();
         let is_at_rest = sidecar.descriptors() == at_rest;
         if !is_at_rest {
-            sidecar.process.signal(libc::SIGCONT);
+            sidecar.process.thaw();
         }
         is_at_rest
     });
@@ -197,11 +198,11 @@ fn http_asks_anew_when_the_last_outcome_is_old() {
     // As a frozen cgroup is, for longer than an outcome lasts: the interval, the
     // timeout and a second.
     std::thread::sleep(Duration::from_secs(2));
-    let asked = sidecar.ask("/healthz");
-    sidecar.process.signal(libc::SIGCONT);
+    let asked = sidecar.spawn_get("/healthz");
+    sidecar.process.thaw();
     let response = asked.join().unwrap();
     assert_eq!(response.status, 500, "{response:?}");
-    driver.process.signal(libc::SIGCONT);
+    driver.process.thaw();
     eventually("a healthy driver", || sidecar.healthz().status == 200);
 }
 
@@ -229,7 +230,7 @@ fn variables_give_values_and_flags_are_stronger() {
 fn variables_alone_do_not_turn_it_on() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let mut command = sidecar::command();
+    let mut command = livenessprobe().command();
     command
         .arg(format!("--csi-address={}", dir.socket()))
         .arg("--health-port=0")
@@ -255,9 +256,9 @@ fn a_stop_while_the_driver_fails_is_a_clean_stop() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--hang"]);
     let flags = ["--retries=1", "--probe-timeout=1s"];
-    let mut sidecar = Sidecar::start(&dir.socket(), &flags);
-    let at_rest = sidecar.requests_at_rest();
-    let asked = sidecar.ask("/healthz");
+    let mut sidecar = livenessprobe().start(&dir.socket(), &flags);
+    let at_rest = requests_at_rest(&sidecar);
+    let asked = sidecar.spawn_get("/healthz");
     eventually("a request under way", || {
         sidecar.threads_named("request").len() > at_rest
     });

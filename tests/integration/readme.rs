@@ -4,9 +4,11 @@
 use std::collections::BTreeSet;
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use super::support::seccomp::refuse_to_connect;
-use super::support::sys::shorten_queue;
-use super::support::{Dir, Driver, Sidecar, h2, sidecar};
+use testkit::seccomp::refuse_to_connect;
+use testkit::sys::shorten_queue;
+use testkit::{Dir, Driver, Sidecar, h2};
+
+use super::support::livenessprobe;
 
 const README: &str = include_str!("../../README.md");
 const USAGE: &str = include_str!("../../docs/usage.md");
@@ -101,8 +103,8 @@ fn each_reason_for_500_is_what_it_says_in_that_case() {
         ("another service", |dir| {
             Box::new(h2::serve(dir.socket().as_ref(), |mut call| {
                 let answer = [
-                    h2::answer_begins(call.stream),
-                    h2::answer_ends(call.stream, "12"),
+                    h2::reply_begins(call.stream),
+                    h2::reply_ends(call.stream, "12"),
                 ];
                 call.send(&answer.concat());
             }))
@@ -125,13 +127,13 @@ fn each_reason_for_500_is_what_it_says_in_that_case() {
         let _alive = scene(&dir);
         // With the default timeout, which is in one of the answers.
         let sidecar = match *what {
-            "no permission" => Sidecar::start_without_permission(&dir),
+            "no permission" => livenessprobe().start_without_permission(&dir),
             "a security module" => {
-                let mut command = sidecar::serving(&dir.socket());
+                let mut command = livenessprobe().serving(&dir.socket());
                 refuse_to_connect(&mut command, &dir.socket(), libc::EACCES);
                 Sidecar::run(&mut command)
             }
-            _ => Sidecar::start(&dir.socket(), &[]),
+            _ => livenessprobe().start(&dir.socket(), &[]),
         };
         let response = sidecar.healthz();
         assert_eq!(response.status, 500, "{what}");
@@ -147,7 +149,7 @@ fn the_verbose_answer_has_those_lines() {
     assert_eq!(command, "$ curl 'http://127.0.0.1:9808/healthz?verbose'");
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     sidecar.process.err.wait_for(0, "CSI driver name");
     let body = sidecar.get("/healthz?verbose").body;
     // A time and a duration are this run's.
@@ -172,7 +174,7 @@ fn the_log_lines_are_of_that_form() {
     let block = blocks(section(USAGE, "Logs"), "text")[0];
     let dir = Dir::new();
     drop(listening(&dir));
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     sidecar.healthz();
     sidecar.process.err.wait_for(0, "Probe failed");
     let log = sidecar.log().replace(&dir.socket(), "/csi/csi.sock");
@@ -204,7 +206,7 @@ fn the_log_lines_are_of_that_form() {
 #[test]
 fn the_metrics_are_those_of_the_table() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=200ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=200ms"]);
     // All that can happen, so that each family has something to tell.
     sidecar.healthz();
     let _driver = Driver::start(&dir.socket(), &[]);
@@ -301,7 +303,7 @@ fn the_arguments_of_each_manifest_are_served() {
             let word = word.replace("/csi/csi.sock", &dir.socket());
             word.replace("9808", "0")
         });
-        let sidecar = Sidecar::run(sidecar::command().args(words));
+        let sidecar = Sidecar::run(livenessprobe().command().args(words));
         assert_eq!(sidecar.healthz().both(), (200, "ok"));
         tried += 1;
     }

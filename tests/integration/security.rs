@@ -10,10 +10,10 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 use socket2::{Domain, SockAddr, Socket, Type};
+use testkit::{Dir, Driver, Sidecar, h2, http, seccomp};
 
-use super::support::seccomp;
+use super::support::livenessprobe;
 use super::support::siege::connect;
-use super::support::{Dir, Driver, Sidecar, h2, http, sidecar};
 
 const SECURITY: &str = include_str!("../../SECURITY.md");
 const OPENVEX: &str = include_str!("../../security/openvex.json");
@@ -375,7 +375,7 @@ fn c_core_is_the_version_that_its_replacements_are_made_for() {
         let answer = h2::ok(call.stream, h2::READY);
         call.send(&answer);
     });
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
     let headers = called.recv().unwrap();
     let agent = format!("grpc-c/{CORE} (linux; chttp2)");
@@ -506,7 +506,7 @@ const NEVER_COMPILED: &[(&str, &[&str])] = &[
 
 #[test]
 fn parts_that_are_left_out_are_not_in_the_program() {
-    for program in BTreeSet::from([BUILT, sidecar::binary()]) {
+    for program in BTreeSet::from([BUILT, livenessprobe().binary()]) {
         let bytes = std::fs::read(program).unwrap();
         // What is there is found: the call that takes a socket.
         assert!(
@@ -617,7 +617,7 @@ fn what_only_the_lock_file_names_is_not_built() {
 fn a_body_that_two_servers_would_end_elsewhere_is_refused() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let smuggled = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
     for (head, status) in [
         ("Transfer-Encoding: identity\r\nContent-Length: 5", 413),
@@ -671,7 +671,7 @@ fn nobody_adds_a_header_to_an_answer() {
     let dir = Dir::new();
     let evil = "x\r\nSet-Cookie: a=b\r\n\r\nHTTP/1.1 200 OK\r\n";
     let _driver = Driver::start(&dir.socket(), &["--error=9", &format!("--message={evil}")]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for path in ["/healthz", "/healthz?verbose", "/metrics"] {
         let response = sidecar.get(path);
         assert_eq!(names(&response), usual, "{response:?}");
@@ -699,7 +699,7 @@ fn groups_without_end_in_a_reply_do_no_harm() {
         };
         call.send(&answer);
     });
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let response = sidecar.healthz();
     assert_eq!(response.status, 500);
     assert!(response.body.contains("cannot be decoded"), "{response:?}");
@@ -710,7 +710,7 @@ fn groups_without_end_in_a_reply_do_no_harm() {
 fn nobody_can_connect_to_the_private_streams() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     assert_eq!(sidecar.healthz().status, 200);
     let begin = format!("@csi-livenessprobe-{}-", sidecar.pid);
     let table = std::fs::read_to_string("/proc/net/unix").unwrap();
@@ -758,7 +758,7 @@ fn listeners(pid: i32) -> Vec<SocketAddr> {
 fn without_unix_sockets_there_is_nothing_private_to_connect_to() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let mut command = sidecar::serving(&dir.socket());
+    let mut command = livenessprobe().serving(&dir.socket());
     seccomp::refuse(&mut command, &[seccomp::BINDS_UNIX], libc::EACCES);
     let sidecar = Sidecar::run(&mut command);
     assert_eq!(sidecar.healthz().both(), (200, "ok"));

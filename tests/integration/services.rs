@@ -1,7 +1,9 @@
 //! Other methods than CSI's: gRPC's own health service, and any that answers an
 //! empty request.
 
-use super::support::{Dir, Driver, Sidecar};
+use testkit::{Dir, Driver};
+
+use super::support::livenessprobe;
 
 const HEALTH: &str = "--probe-path=/grpc.health.v1.Health/Check";
 
@@ -12,7 +14,7 @@ fn answers(
     flags: &[&str],
 ) -> (u16, String, Driver) {
     let driver = Driver::start(driver_address, driver);
-    let sidecar = Sidecar::start(csi_address, flags);
+    let sidecar = livenessprobe().start(csi_address, flags);
     let response = sidecar.healthz();
     (response.status, response.body, driver)
 }
@@ -42,7 +44,7 @@ fn serving_is_healthy_and_all_else_is_not() {
 fn what_is_not_serving_is_not_initialising_either() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--health=2"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[HEALTH]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[HEALTH]);
     assert_eq!(sidecar.get("/livez").status, 500);
 }
 
@@ -76,7 +78,7 @@ fn any_other_method_is_healthy_when_it_answers() {
     let dir = Dir::new();
     let path = "--probe-path=/csi.v1.Identity/GetPluginInfo";
     let mut driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[path]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[path]);
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
     assert_eq!(driver.process.out.count("probe begin"), 0);
     let series = "grpc_status_code=\"OK\",method_name=\"/csi.v1.Identity/GetPluginInfo\"";
@@ -96,7 +98,7 @@ fn any_other_method_is_healthy_when_it_answers() {
 fn a_hang_is_told_with_the_method_s_name() {
     let dir = Dir::new();
     let _listener = std::os::unix::net::UnixListener::bind(dir.socket()).unwrap();
-    let sidecar = Sidecar::start(&dir.socket(), &[HEALTH, "--probe-timeout=300ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[HEALTH, "--probe-timeout=300ms"]);
     let response = sidecar.healthz();
     assert!(
         response

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use testkit::{Dir, Driver, LATENESS, Sidecar, eventually};
+
 use super::support::siege::crowd;
-use super::support::{Dir, Driver, LATENESS, Sidecar, eventually};
+use super::support::{livenessprobe, requests_at_rest};
 
 fn extra(name: &str, dir: &Dir) -> String {
     format!("--extra-csi-address={name}={}", dir.socket())
@@ -23,7 +25,7 @@ fn each_is_answered_for_by_its_path() {
         "--probe-timeout=400ms".to_owned(),
     ];
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let sidecar = Sidecar::start(&first.socket(), &flags);
+    let sidecar = livenessprobe().start(&first.socket(), &flags);
     sidecar.process.err.wait_for_count("CSI driver name", 2);
 
     let missing = format!(
@@ -90,7 +92,7 @@ fn one_that_hangs_delays_no_other() {
         "--probe-timeout=2s".to_owned(),
     ];
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let sidecar = Sidecar::start(&first.socket(), &flags);
+    let sidecar = livenessprobe().start(&first.socket(), &flags);
     // As many askers as there could be, and of every kind.
     let kinds = ["healthz", "livez", "readyz"];
     let crowd: Vec<_> = (0..60)
@@ -98,7 +100,7 @@ fn one_that_hangs_delays_no_other() {
             let kind = kinds[number % 3];
             let verbose = if number % 2 == 0 { "" } else { "?verbose" };
             let whom = ["", "/hung", "/all"][number / 20];
-            sidecar.ask(&format!("/{kind}{whom}{verbose}"))
+            sidecar.spawn_get(&format!("/{kind}{whom}{verbose}"))
         })
         .collect();
     for _ in 0..30 {
@@ -128,7 +130,7 @@ fn all_are_asked_at_the_same_time() {
         .collect();
     let flags = [extra("b", &dirs[1]), extra("c", &dirs[2])];
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let sidecar = Sidecar::start(&dirs[0].socket(), &flags);
+    let sidecar = livenessprobe().start(&dirs[0].socket(), &flags);
     let response = sidecar.get("/healthz/all");
     assert_eq!(response.both(), (200, "ok"));
     assert!(
@@ -142,7 +144,7 @@ fn two_of_one_name_are_as_well_as_the_worse_of_them() {
     let (first, second) = (Dir::new(), Dir::new());
     let _first = Driver::start(&first.socket(), &["--name=same.example"]);
     let _second = Driver::start(&second.socket(), &["--name=same.example", "--not-ready"]);
-    let sidecar = Sidecar::start(&first.socket(), &[extra("second", &second).as_str()]);
+    let sidecar = livenessprobe().start(&first.socket(), &[extra("second", &second).as_str()]);
     sidecar.process.err.wait_for_count("CSI driver name", 2);
     sidecar.get("/healthz/all");
     sidecar.get("/healthz");
@@ -155,14 +157,14 @@ fn two_of_one_name_are_as_well_as_the_worse_of_them() {
 #[test]
 fn without_others_there_is_no_all() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     eventually("a sidecar", || sidecar.get("/healthz/all").status == 404);
 }
 
 /// How many threads it takes to answer these at once, before drivers that hang.
 fn requests_under_way(sidecar: &Sidecar, paths: &[String]) -> usize {
-    let at_rest = sidecar.requests_at_rest();
-    let asked: Vec<_> = paths.iter().map(|path| sidecar.ask(path)).collect();
+    let at_rest = requests_at_rest(sidecar);
+    let asked: Vec<_> = paths.iter().map(|path| sidecar.spawn_get(path)).collect();
     let mut most = 0;
     while !asked.iter().all(std::thread::JoinHandle::is_finished) {
         most = most.max(sidecar.threads_named("request").len());
@@ -189,7 +191,7 @@ fn no_way_behind_the_door_is_without_a_thread() {
             .collect();
         flags.push("--probe-timeout=1s".to_owned());
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let sidecar = Sidecar::start(&dirs[0].socket(), &flags);
+        let sidecar = livenessprobe().start(&dirs[0].socket(), &flags);
         // Three ways to ask for the first, for whom there are three streams (one more
         // is the metrics'), and one for each of the others and for all.
         let mut paths: Vec<String> = ["/healthz", "/livez", "/healthz?verbose"]
@@ -210,7 +212,7 @@ fn a_crowd_before_one_that_hangs_takes_no_other_one_s_places() {
     let _hung = Driver::start(&hung.socket(), &["--hang"]);
     let flags = [extra("hung", &hung), "--probe-timeout=10s".to_owned()];
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let sidecar = Sidecar::start(&first.socket(), &flags);
+    let sidecar = livenessprobe().start(&first.socket(), &flags);
     // More than there are places in all.
     let request = b"GET /healthz/hung HTTP/1.1\r\nHost: x\r\n\r\n";
     let crowd = crowd(sidecar.address, 600, request);

@@ -4,28 +4,30 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::support::{Dir, Driver, LATENESS, PATIENCE, Response, Sidecar, eventually, h2};
+use testkit::{Dir, Driver, LATENESS, PATIENCE, Response, Sidecar, eventually, h2};
+
+use super::support::{livenessprobe, requests_at_rest};
 
 #[test]
 fn twenty_requests_at_once_are_one_probe_or_two() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--delay=1s"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
-    let asked: Vec<_> = (0..20).map(|_| sidecar.ask("/healthz")).collect();
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
+    let asked: Vec<_> = (0..20).map(|_| sidecar.spawn_get("/healthz")).collect();
     for response in asked {
         assert_eq!(response.join().unwrap().both(), (200, "ok"));
     }
     driver.process.out.wait_for(0, "probe begin");
     let probes = driver.process.out.count("probe begin");
     assert!(probes <= 2, "{probes}");
-    assert_eq!(driver.most_at_once(), 1);
+    assert_eq!(driver.most_in_flight(), 1);
 }
 
 #[test]
 fn a_crowd_that_keeps_coming_is_one_probe_at_a_time() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--delay=200ms"]);
-    let sidecar = Arc::new(Sidecar::start(&dir.socket(), &[]));
+    let sidecar = Arc::new(livenessprobe().start(&dir.socket(), &[]));
     let clients: Vec<_> = (0..10)
         .map(|_| {
             let sidecar = Arc::clone(&sidecar);
@@ -39,7 +41,7 @@ fn a_crowd_that_keeps_coming_is_one_probe_at_a_time() {
     for client in clients {
         client.join().unwrap();
     }
-    assert_eq!(driver.most_at_once(), 1);
+    assert_eq!(driver.most_in_flight(), 1);
 }
 
 /// How a Probe ends.
@@ -69,11 +71,11 @@ fn joiner_outlives(first_end: End, first_body: &str) {
             }
         }
     });
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=10s"]);
-    let at_rest = sidecar.requests_at_rest();
-    let first = sidecar.ask("/healthz");
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=10s"]);
+    let at_rest = requests_at_rest(&sidecar);
+    let first = sidecar.spawn_get("/healthz");
     has_begun.recv_timeout(PATIENCE).unwrap();
-    let joiner = sidecar.ask("/healthz");
+    let joiner = sidecar.spawn_get("/healthz");
     eventually("two requests under way", || {
         sidecar.threads_named("request").len() == at_rest + 2
     });
@@ -103,13 +105,13 @@ fn a_joiner_does_not_get_not_ready_from_a_flight_older_than_itself_either() {
 fn each_waiter_keeps_its_own_deadline() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--hang"]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=1s"]);
     let timeout = Duration::from_secs(1);
-    let early = sidecar.ask("/healthz");
+    let early = sidecar.spawn_get("/healthz");
     driver.process.out.wait_for(0, "probe begin");
     std::thread::sleep(Duration::from_millis(500));
     // Joins a flight that fails half-way through its window.
-    let late = sidecar.ask("/healthz");
+    let late = sidecar.spawn_get("/healthz");
     for response in [early.join().unwrap(), late.join().unwrap()] {
         assert_eq!(response.status, 500);
         assert!(response.body.contains("DeadlineExceeded"), "{response:?}");
@@ -123,12 +125,12 @@ fn each_waiter_keeps_its_own_deadline() {
 #[test]
 fn a_fresh_flight_has_what_is_left_of_its_request_s_window() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=1s"]);
     // No driver: the first flight fails after 900 ms, the joiner's own window
     // ends 500 ms later, and so does its answer.
-    let early = sidecar.ask("/healthz");
+    let early = sidecar.spawn_get("/healthz");
     std::thread::sleep(Duration::from_millis(500));
-    let late = sidecar.ask("/healthz");
+    let late = sidecar.spawn_get("/healthz");
     for response in [early.join().unwrap(), late.join().unwrap()] {
         assert!(
             response.body.contains("no such file or directory"),
@@ -149,13 +151,13 @@ fn a_late_joiner_of_a_failing_flight_has_all_that_is_left_of_its_own_window() {
     // time than A and B have left, and less than C has.
     let dir = Dir::new();
     let frozen = Driver::start(&dir.socket(), &["--hang"]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=2s"]);
-    let a = sidecar.ask("/healthz");
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=2s"]);
+    let a = sidecar.spawn_get("/healthz");
     frozen.process.out.wait_for(0, "probe begin");
     std::thread::sleep(Duration::from_millis(100));
-    let b = sidecar.ask("/healthz");
+    let b = sidecar.spawn_get("/healthz");
     std::thread::sleep(Duration::from_millis(1_200));
-    let c = sidecar.ask("/healthz");
+    let c = sidecar.spawn_get("/healthz");
     std::fs::remove_file(dir.socket()).unwrap();
     let _driver = Driver::start(&dir.socket(), &["--delay=600ms"]);
     assert_eq!(a.join().unwrap().status, 500);
@@ -177,7 +179,7 @@ fn asked_in_turn(
     paths
         .map(|path| {
             std::thread::sleep(pace);
-            sidecar.ask(path)
+            sidecar.spawn_get(path)
         })
         .collect()
 }
@@ -186,7 +188,7 @@ fn asked_in_turn(
 fn each_of_a_crowd_hears_the_cause_before_its_own_deadline() {
     // Far more than travel at once, spread over the time that they have.
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=1s"]);
     for response in asked_in_turn(&sidecar, &["/healthz"], 30, Duration::from_millis(50)) {
         let response = response.join().unwrap();
         assert_eq!(response.status, 500);
@@ -203,7 +205,7 @@ fn each_of_a_crowd_hears_the_cause_before_its_own_deadline() {
 fn each_of_a_crowd_keeps_its_deadline_before_a_driver_that_hangs() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--hang"]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=1s"]);
     for response in asked_in_turn(&sidecar, &["/healthz"], 30, Duration::from_millis(50)) {
         let response = response.join().unwrap();
         assert_eq!(response.status, 500);
@@ -219,8 +221,8 @@ fn all_who_are_there_when_a_slow_probe_ends_are_answered_from_it() {
     // More than travel at once, and no time for a second Probe.
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--delay=1200ms"]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=2s"]);
-    let first = sidecar.ask("/healthz");
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=2s"]);
+    let first = sidecar.spawn_get("/healthz");
     driver.process.out.wait_for(0, "probe begin");
     let paths = ["/healthz", "/readyz", "/livez", "/healthz?verbose"];
     let asked = asked_in_turn(&sidecar, &paths, 20, Duration::from_millis(20));

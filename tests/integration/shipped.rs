@@ -3,14 +3,16 @@
 //! here is about time, so that it also holds under an emulator of another
 //! processor (`make try-static ARCH=arm64`).
 
-use super::support::{Dir, Driver, Sidecar, h2, sidecar};
+use testkit::{Dir, Driver, Sidecar, h2};
+
+use super::support::livenessprobe;
 
 /// Ample, as an emulator takes its time.
 const TIMEOUT: &str = "--probe-timeout=15s";
 
 #[test]
 fn it_tells_its_version() {
-    let output = sidecar::command().arg("--version").output().unwrap();
+    let output = livenessprobe().command().arg("--version").output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     let begin = concat!("livenessprobe ", env!("CARGO_PKG_VERSION"), " (");
@@ -21,7 +23,7 @@ fn it_tells_its_version() {
 fn it_answers_from_a_driver_that_is_ready_and_stops_with_0() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let mut sidecar = Sidecar::start(&dir.socket(), &[TIMEOUT]);
+    let mut sidecar = livenessprobe().start(&dir.socket(), &[TIMEOUT]);
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
     sidecar.process.signal(libc::SIGTERM);
     assert_eq!(sidecar.process.wait().code(), Some(0));
@@ -31,7 +33,7 @@ fn it_answers_from_a_driver_that_is_ready_and_stops_with_0() {
 fn it_answers_from_a_driver_that_is_not_ready() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--not-ready"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[TIMEOUT]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[TIMEOUT]);
     assert_eq!(
         sidecar.healthz().both(),
         (500, "driver responded but is not ready")
@@ -49,7 +51,7 @@ fn it_outlives_a_panic() {
         };
         call.send(&answer);
     });
-    let sidecar = Sidecar::start(&dir.socket(), &[TIMEOUT]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[TIMEOUT]);
     let answer = sidecar.healthz();
     assert_eq!(answer.status, 500);
     assert!(answer.body.contains("gRPC panicked"), "{answer:?}");
@@ -61,7 +63,7 @@ fn it_outlives_a_panic() {
 /// have them here; other processors' pages are of 4 KiB.
 #[test]
 fn larger_pages_are_as_good_as_any() {
-    let Some(runner) = sidecar::runner() else {
+    let Some(runner) = livenessprobe().runner() else {
         return;
     };
     let sizes: &[&str] = if runner.contains("-aarch64-") {
@@ -76,7 +78,7 @@ fn larger_pages_are_as_good_as_any() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     for size in sizes {
-        let mut command = sidecar::command();
+        let mut command = livenessprobe().command();
         command
             .arg(format!("--csi-address={}", dir.socket()))
             .args(["--http-endpoint=127.0.0.1:0", TIMEOUT])

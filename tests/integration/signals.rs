@@ -4,17 +4,18 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::support::process::Process;
-use super::support::sidecar;
-use super::support::sys::send_signal;
-use super::support::{Dir, Driver, PATIENCE, Sidecar, in_namespaces};
+use testkit::machine::in_namespaces;
+use testkit::sys::send_signal;
+use testkit::{Dir, Driver, PATIENCE, Process, Sidecar};
+
+use super::support::livenessprobe;
 
 #[test]
 fn a_stop_signal_when_idle_ends_it_with_0() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     for (signal, name) in [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT")] {
-        let mut sidecar = Sidecar::start(&dir.socket(), &[]);
+        let mut sidecar = livenessprobe().start(&dir.socket(), &[]);
         assert_eq!(sidecar.healthz().status, 200);
         let asked = Instant::now();
         sidecar.process.signal(signal);
@@ -34,7 +35,7 @@ fn a_stop_signal_when_idle_ends_it_with_0() {
 #[test]
 fn a_stop_before_any_request_or_driver_ends_it_with_0() {
     let dir = Dir::new();
-    let mut sidecar = Sidecar::start(&dir.socket(), &[]);
+    let mut sidecar = livenessprobe().start(&dir.socket(), &[]);
     sidecar.process.signal(libc::SIGTERM);
     assert_eq!(sidecar.process.wait().code(), Some(0));
 }
@@ -42,7 +43,7 @@ fn a_stop_before_any_request_or_driver_ends_it_with_0() {
 #[test]
 fn a_stop_at_its_first_word_ends_it_with_0() {
     for _ in 0..50 {
-        let mut command = sidecar::command();
+        let mut command = livenessprobe().command();
         command.args([
             "--csi-address=/no/such/socket",
             "--http-endpoint=127.0.0.1:0",
@@ -58,7 +59,7 @@ fn a_stop_at_its_first_word_ends_it_with_0() {
 #[test]
 fn a_stop_while_a_listen_address_is_awaited_ends_it_with_0_at_once() {
     for (signal, name) in [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT")] {
-        let mut command = sidecar::command();
+        let mut command = livenessprobe().command();
         command.args([
             "--csi-address=/no/such/socket",
             // TEST-NET-1 (RFC 5737): on no interface.
@@ -81,8 +82,8 @@ fn a_stop_while_a_listen_address_is_awaited_ends_it_with_0_at_once() {
 fn a_stop_in_mid_probe_lets_the_probe_finish() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--delay=1s"]);
-    let mut sidecar = Sidecar::start(&dir.socket(), &[]);
-    let asked = sidecar.ask("/healthz");
+    let mut sidecar = livenessprobe().start(&dir.socket(), &[]);
+    let asked = sidecar.spawn_get("/healthz");
     driver.process.out.wait_for(0, "probe begin");
     sidecar.process.signal(libc::SIGTERM);
     assert_eq!(asked.join().unwrap().both(), (200, "ok"));
@@ -93,8 +94,8 @@ fn a_stop_in_mid_probe_lets_the_probe_finish() {
 fn a_stop_in_a_probe_that_hangs_takes_one_timeout_at_most() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--hang"]);
-    let mut sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
-    let asked = sidecar.ask("/healthz");
+    let mut sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=1s"]);
+    let asked = sidecar.spawn_get("/healthz");
     driver.process.out.wait_for(0, "probe begin");
     let signalled = Instant::now();
     sidecar.process.signal(libc::SIGTERM);
@@ -112,8 +113,8 @@ fn stopping_again_and_again_always_ends_with_0() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     for _ in 0..50 {
-        let mut sidecar = Sidecar::start(&dir.socket(), &[]);
-        let asked = sidecar.ask("/healthz");
+        let mut sidecar = livenessprobe().start(&dir.socket(), &[]);
+        let asked = sidecar.spawn_get("/healthz");
         asked.join().unwrap();
         sidecar.process.signal(libc::SIGTERM);
         assert_eq!(sidecar.process.wait().code(), Some(0));
@@ -127,7 +128,7 @@ fn pid_1_stops_too() {
     let Some(mut command) = in_namespaces(&["--pid", "--fork", "--kill-child"]) else {
         return;
     };
-    command.arg(sidecar::binary()).args([
+    command.arg(livenessprobe().binary()).args([
         &format!("--csi-address={}", dir.socket()),
         "--http-endpoint=127.0.0.1:0",
     ]);
@@ -151,7 +152,7 @@ fn pid_1_stops_too() {
 fn a_client_that_went_away_does_not_hold_up_a_stop() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--delay=300ms"]);
-    let mut sidecar = Sidecar::start(&dir.socket(), &[]);
+    let mut sidecar = livenessprobe().start(&dir.socket(), &[]);
     let client = asked(&sidecar);
     driver.has_had_probes(1);
     drop(client);
@@ -164,7 +165,7 @@ fn a_client_that_went_away_does_not_hold_up_a_stop() {
 fn a_stop_waits_for_no_client_that_has_hung_up() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--hang"]);
-    let mut sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=60s"]);
+    let mut sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=60s"]);
     let client = asked(&sidecar);
     driver.has_had_probes(1);
     drop(client);
@@ -178,7 +179,7 @@ fn a_client_that_hangs_up_during_a_stop_is_waited_for_no_longer() {
     let dir = Dir::new();
     for number in 0..30 {
         let driver = Driver::start(&dir.socket(), &["--hang"]);
-        let mut sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=60s"]);
+        let mut sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=60s"]);
         let client = asked(&sidecar);
         driver.has_had_probes(1);
         let signalled = Instant::now();
@@ -197,7 +198,7 @@ fn a_client_that_hangs_up_during_a_stop_is_waited_for_no_longer() {
 fn a_stop_takes_five_seconds_at_most() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--hang"]);
-    let mut sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=60s"]);
+    let mut sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=60s"]);
     let _client = asked(&sidecar);
     driver.has_had_probes(1);
     let took = stop(&mut sidecar);
@@ -211,7 +212,7 @@ fn a_stop_takes_five_seconds_at_most() {
 fn no_probe_begins_after_a_stop_for_a_client_that_has_hung_up() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--hang"]);
-    let mut sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=60s"]);
+    let mut sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=60s"]);
     let clients = [asked(&sidecar), asked(&sidecar)];
     driver.has_had_probes(1);
     drop((driver, clients));

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::support::{Sidecar, sidecar};
+use testkit::Sidecar;
+
+use super::support::livenessprobe;
 use figures::Figures;
 use lane::{Lane, TIMEOUT, Tally};
 use way::Way;
@@ -100,7 +102,7 @@ fn seconds() -> u64 {
 }
 
 fn left_behind() -> u64 {
-    if sidecar::is_shipped() {
+    if livenessprobe().is_shipped() {
         LEFT_BEHIND
     } else {
         LEFT_BEHIND_BY_GLIBC
@@ -112,7 +114,8 @@ fn left_behind() -> u64 {
 fn sidecar(lanes: &[Lane]) -> Sidecar {
     let flags: Vec<String> = lanes.iter().map(Lane::flag).collect();
     let sidecar = Sidecar::run(
-        sidecar::command()
+        livenessprobe()
+            .command()
             // One heap in glibc, as in musl: each of many has its own most.
             .env("MALLOC_ARENA_MAX", "1")
             .arg("--http-endpoint=127.0.0.1:0")

@@ -7,10 +7,12 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::support::seccomp::{Call, refuse, refuse_to_connect};
-use super::support::sidecar;
-use super::support::sys::{is_root, shorten_queue};
-use super::support::{Dir, Driver, LATENESS, Sidecar, h2, in_namespaces, skipped};
+use testkit::machine::{in_namespaces, skipped};
+use testkit::seccomp::{Call, refuse, refuse_to_connect};
+use testkit::sys::{is_root, shorten_queue};
+use testkit::{Dir, Driver, LATENESS, Sidecar, h2};
+
+use super::support::livenessprobe;
 
 /// A failing connect answers this long before the deadline.
 const MARGIN: Duration = Duration::from_millis(100);
@@ -22,7 +24,7 @@ fn cannot_connect(dir: &Dir, cause: &str) -> String {
 #[test]
 fn a_driver_that_is_not_there_is_told_of_before_the_deadline() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=1s"]);
     let response = sidecar.healthz();
     assert_eq!(
         response.both(),
@@ -41,8 +43,8 @@ fn a_driver_that_is_not_there_is_told_of_before_the_deadline() {
 #[test]
 fn a_socket_that_appears_within_the_window_succeeds() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=5s"]);
-    let waiting = sidecar.ask("/healthz");
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=5s"]);
+    let waiting = sidecar.spawn_get("/healthz");
     // Half-way: a driver is started once the probe has begun to wait.
     std::thread::sleep(Duration::from_millis(500));
     assert!(!waiting.is_finished());
@@ -56,7 +58,7 @@ fn a_socket_that_appears_within_the_window_succeeds() {
 fn a_socket_file_deleted_under_a_living_driver_fails() {
     let dir = Dir::new();
     let mut driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=500ms"]);
     assert_eq!(sidecar.healthz().status, 200);
     std::fs::remove_file(dir.socket()).unwrap();
     let response = sidecar.healthz();
@@ -74,7 +76,7 @@ fn a_socket_file_deleted_under_a_living_driver_fails() {
 fn a_driver_that_replaced_another_is_the_one_that_answers() {
     let dir = Dir::new();
     let first = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     assert_eq!(sidecar.healthz().status, 200);
     std::fs::remove_file(dir.socket()).unwrap();
     let second = Driver::start(&dir.socket(), &["--error=9", "--message=I am the second"]);
@@ -100,7 +102,7 @@ fn a_closed_listener_fails_while_old_connections_live_on() {
         // Never closed from here.
         kept.send(call.socket).unwrap();
     });
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=500ms"]);
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
     let _connection = keeper.recv().unwrap();
     h2::close(&listener);
@@ -115,7 +117,7 @@ fn a_closed_listener_fails_while_old_connections_live_on() {
 fn a_socket_nobody_listens_on_is_refused() {
     let dir = Dir::new();
     drop(UnixListener::bind(dir.socket()).unwrap());
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=500ms"]);
     let response = sidecar.healthz();
     assert_eq!(
         response.both(),
@@ -127,7 +129,7 @@ fn a_socket_nobody_listens_on_is_refused() {
 fn a_driver_that_is_frozen_runs_into_the_deadline_and_recovers() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=1s"]);
     assert_eq!(sidecar.healthz().status, 200);
     driver.process.freeze();
     let response = sidecar.healthz();
@@ -142,7 +144,7 @@ fn a_driver_that_is_frozen_runs_into_the_deadline_and_recovers() {
         response.took < Duration::from_secs(1) + LATENESS,
         "{response:?}"
     );
-    driver.process.signal(libc::SIGCONT);
+    driver.process.thaw();
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
 }
 
@@ -158,7 +160,7 @@ fn a_driver_that_does_not_accept_is_told_of() {
         ("--probe-timeout=600ms", Duration::from_millis(600)),
         ("--probe-timeout=3s", Duration::from_secs(3)),
     ] {
-        let sidecar = Sidecar::start(&dir.socket(), &[flag]);
+        let sidecar = livenessprobe().start(&dir.socket(), &[flag]);
         let response = sidecar.healthz();
         let cause = "the driver does not accept connections, its queue is full";
         let body = cannot_connect(&dir, cause);
@@ -175,8 +177,8 @@ fn a_driver_that_accepts_again_in_time_is_healthy() {
     let listener = UnixListener::bind(dir.socket()).unwrap();
     shorten_queue(&listener);
     let waiting = std::os::unix::net::UnixStream::connect(dir.socket()).unwrap();
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=3s"]);
-    let asked = sidecar.ask("/healthz");
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=3s"]);
+    let asked = sidecar.spawn_get("/healthz");
     // For longer than one of the kernel's waits.
     std::thread::sleep(Duration::from_millis(500));
     drop(waiting);
@@ -204,7 +206,7 @@ fn fails_at_once(sidecar: &Sidecar, body: &str) {
 fn a_file_that_is_no_socket_fails_at_once() {
     let dir = Dir::new();
     std::fs::write(dir.socket(), "x").unwrap();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     fails_at_once(&sidecar, &cannot_connect(&dir, "not a socket"));
 }
 
@@ -212,7 +214,7 @@ fn a_file_that_is_no_socket_fails_at_once() {
 fn a_directory_is_no_socket_either() {
     let dir = Dir::new();
     std::fs::create_dir(dir.socket()).unwrap();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     fails_at_once(&sidecar, &cannot_connect(&dir, "not a socket"));
 }
 
@@ -220,7 +222,7 @@ fn a_directory_is_no_socket_either() {
 fn a_datagram_socket_fails_at_once() {
     let dir = Dir::new();
     let _socket = UnixDatagram::bind(dir.socket()).unwrap();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     fails_at_once(
         &sidecar,
         &cannot_connect(&dir, "protocol wrong type for socket"),
@@ -232,7 +234,7 @@ fn a_component_that_is_no_directory_fails_at_once() {
     let dir = Dir::new();
     std::fs::write(dir.path().join("file"), "x").unwrap();
     let path = dir.path().join("file/csi.sock").display().to_string();
-    let sidecar = Sidecar::start(&path, &[]);
+    let sidecar = livenessprobe().start(&path, &[]);
     fails_at_once(
         &sidecar,
         &format!("cannot connect to {path}: not a directory"),
@@ -243,9 +245,9 @@ fn a_component_that_is_no_directory_fails_at_once() {
 fn a_loop_of_links_fails_at_once() {
     let dir = Dir::new();
     std::os::unix::fs::symlink(dir.socket(), dir.socket()).unwrap();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     // The words are the C library's: glibc's, or musl's in what ships.
-    let words = if sidecar::is_shipped() {
+    let words = if livenessprobe().is_shipped() {
         "symbolic link loop"
     } else {
         "too many levels of symbolic links"
@@ -257,7 +259,7 @@ fn a_loop_of_links_fails_at_once() {
 fn a_socket_without_permission_fails_at_once() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start_without_permission(&dir);
+    let sidecar = livenessprobe().start_without_permission(&dir);
     fails_at_once(&sidecar, &cannot_connect(&dir, "permission denied"));
 }
 
@@ -267,7 +269,7 @@ const ALLOWED_BY_MODE: &str = "permission denied, though the socket's mode allow
 /// A sidecar's command line, of a copy that any user may run.
 fn command_for_any_user(dir: &Dir) -> Command {
     let binary = dir.path().join("livenessprobe");
-    std::fs::copy(sidecar::binary(), &binary).unwrap();
+    std::fs::copy(livenessprobe().binary(), &binary).unwrap();
     let mut command = Command::new(&binary);
     command
         .arg(format!("--csi-address={}", dir.socket()))
@@ -280,7 +282,7 @@ fn command_for_any_user(dir: &Dir) -> Command {
 fn what_refuses_to_open_the_socket_as_well_is_taken_for_a_security_module() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let mut command = sidecar::serving(&dir.socket());
+    let mut command = livenessprobe().serving(&dir.socket());
     refuse_to_connect(&mut command, &dir.socket(), libc::EACCES);
     let for_writing = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_CLOEXEC;
     // musl adds O_LARGEFILE, which is this on x86_64, and nothing for glibc.
@@ -325,7 +327,7 @@ fn without_proc_nothing_is_claimed_of_the_mode() {
     };
     command
         .args(["sh", "-c", r#"mount -t tmpfs none /proc && exec "$0" "$@""#])
-        .arg(sidecar::binary())
+        .arg(livenessprobe().binary())
         .arg(format!("--csi-address={}", dir.socket()))
         .arg("--http-endpoint=127.0.0.1:0");
     refuse_to_connect(&mut command, &dir.socket(), libc::EACCES);

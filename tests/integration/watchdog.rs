@@ -3,15 +3,17 @@
 
 use std::time::{Duration, Instant};
 
-use super::support::sys::FrozenThread;
-use super::support::{Dir, Driver, LATENESS, Sidecar, eventually};
+use testkit::sys::FrozenThread;
+use testkit::{Dir, Driver, LATENESS, eventually};
+
+use super::support::livenessprobe;
 
 #[test]
 fn a_wedged_grpc_ends_the_process_and_its_clients_never_wait_for_it() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     let timeout = Duration::from_secs(1);
-    let mut sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
+    let mut sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=1s"]);
     sidecar.process.err.wait_for(0, "CSI driver name");
     assert_eq!(sidecar.healthz().status, 200);
 
@@ -41,13 +43,13 @@ fn a_wedged_grpc_ends_the_process_and_its_clients_never_wait_for_it() {
 fn a_process_that_was_stopped_longer_than_that_goes_on() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--delay=300ms"]);
-    let mut sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=2s"]);
-    let asked = sidecar.ask("/healthz");
+    let mut sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=2s"]);
+    let asked = sidecar.spawn_get("/healthz");
     driver.process.out.wait_for(0, "probe begin");
     sidecar.process.freeze();
     // Longer than the deadline and the watchdog's ten seconds.
     std::thread::sleep(Duration::from_secs(13));
-    sidecar.process.signal(libc::SIGCONT);
+    sidecar.process.thaw();
     asked.join().unwrap();
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
     assert!(sidecar.process.is_running());

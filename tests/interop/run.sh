@@ -78,7 +78,7 @@ for server in "${servers[@]}"; do
   "build_$server"
   version=$($driver --version)
   echo "== tests with $version"
-  export LIVENESSPROBE_DRIVER=$driver
+  export CSI_DRIVER=$driver
   # What a library has not got at all; it is told at the end.
   without=()
   case $server in

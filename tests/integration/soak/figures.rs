@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::support::Sidecar;
+use testkit::Sidecar;
 
 /// Longer than a spare thread of tiny_http waits for work before it ends, which sends no
 /// event: 5 s.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::stage::Stage;
 use super::way::Way;
-use crate::support::{LATENESS, Response, Sidecar};
+use testkit::{LATENESS, Response, Sidecar};
 
 /// Long enough for a good answer on a machine that all of this keeps busy.
 pub const TIMEOUT: Duration = Duration::from_secs(1);

@@ -4,14 +4,14 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::way::{How, Way};
-use crate::support::actor::{Actor, Behaviour};
-use crate::support::{Dir, Driver, Response};
+use testkit::faulty_driver::{Behaviour, FaultyDriver};
+use testkit::{Dir, Driver, Response};
 
 /// A link at the place of the socket leads to whoever is on: the actor, or, for all
 /// that is well, a real gRPC server where there is one.
 pub struct Stage {
     dir: Dir,
-    actor: Actor,
+    actor: FaultyDriver,
     real: Option<Driver>,
 }
 
@@ -20,7 +20,7 @@ impl Stage {
     pub fn new() -> Stage {
         let dir = Dir::new();
         let stage = Stage {
-            actor: Actor::on_stage(&actors(&dir)),
+            actor: FaultyDriver::listen(&actors(&dir)),
             real: None,
             dir,
         };
@@ -45,10 +45,10 @@ impl Stage {
     pub fn play(&mut self, way: &Way, ask: &(dyn Fn() -> Response + Sync)) -> Response {
         let response = match &way.how {
             How::Behaves(behaviour) => {
-                self.actor.behaves(behaviour.clone());
+                self.actor.set(behaviour.clone());
                 self.put_on(&actors(&self.dir));
                 let response = ask();
-                self.actor.behaves(Behaviour::Well);
+                self.actor.set(Behaviour::Healthy);
                 response
             }
             How::Leaves {
@@ -66,14 +66,14 @@ impl Stage {
     }
 
     fn leave(&mut self, removes_its_file: bool, ask: &(dyn Fn() -> Response + Sync)) -> Response {
-        self.actor.leave();
+        self.actor.close();
         self.put_on(&actors(&self.dir));
         if removes_its_file {
             self.clear();
         }
         let response = ask();
         std::fs::remove_file(actors(&self.dir)).unwrap();
-        self.actor = Actor::on_stage(&actors(&self.dir));
+        self.actor = FaultyDriver::listen(&actors(&self.dir));
         response
     }
 

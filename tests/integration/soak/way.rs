@@ -5,10 +5,10 @@ use std::any::Any;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
-use crate::support::actor::Behaviour;
-use crate::support::misconduct::{MISCONDUCT, RESETS};
-use crate::support::sys::shorten_queue;
-use crate::support::{Dir, Driver};
+use testkit::faulty_driver::Behaviour;
+use testkit::misconduct::{MISCONDUCT, RESETS};
+use testkit::sys::shorten_queue;
+use testkit::{Dir, Driver};
 
 /// A way in which a probe fails.
 pub struct Way {
