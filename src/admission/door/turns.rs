@@ -188,6 +188,9 @@ impl Door {
             .route(&request.target);
         let label = log::log_enabled!(log::Level::Debug)
             .then(|| (text::capped(&request.method), text::capped(&request.target)));
+        if let Some((method, target)) = &label {
+            log::debug!(method = method.as_str(), target = target.as_str(); "Request received");
+        }
         // Not the turn's moment: a Probe may have ended since.
         let arrived = Instant::now();
         let client = Asking {
