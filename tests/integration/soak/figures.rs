@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use testkit::Sidecar;
 
+use crate::support::threads::REQUEST;
+
 /// Longer than a spare thread of tiny_http waits for work before it ends, which sends no
 /// event: 5 s.
 const QUIET: Duration = Duration::from_secs(8);
@@ -57,7 +59,7 @@ impl Figures {
     /// How many threads wait for requests, and which others there are.
     fn waiting(&self) -> (usize, BTreeMap<String, usize>) {
         let mut others = self.threads.clone();
-        (others.remove("request").unwrap_or_default(), others)
+        (others.remove(REQUEST).unwrap_or_default(), others)
     }
 
     fn count_threads(&self) -> usize {
