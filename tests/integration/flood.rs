@@ -28,16 +28,14 @@ const ANOTHER: Source = Source::One(ANOTHER_ADDRESS);
 const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// Starts a sidecar that may have so many descriptors.
-fn start(dir: &Dir, descriptors: u32, flags: &[&str]) -> Sidecar {
-    let mut command = Command::new("sh");
-    command.args([
+fn start(dir: &Dir, descriptors: u32) -> Sidecar {
+    Sidecar::run(Command::new("sh").args([
         "-c",
         &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\""),
         livenessprobe().binary(),
         &format!("--csi-address={}", dir.socket()),
         "--http-endpoint=127.0.0.1:0",
-    ]);
-    Sidecar::run(command.args(flags))
+    ]))
 }
 
 /// Returns the processor time that the sidecar has used so far.
@@ -59,7 +57,7 @@ fn withstand(attacker: Attacker, descriptors: u32) {
     const PAUSES: [u64; 7] = [0, 5, 15, 50, 100, 400, 500];
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = start(&dir, descriptors, &[]);
+    let sidecar = start(&dir, descriptors);
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
     event_loop(&sidecar);
     let threads_before = sidecar.status("Threads");
@@ -215,7 +213,7 @@ fn a_flood_beyond_the_backlog_from_kubelet_s_own_address_is_measured() {
         for descriptors in [1024, 64] {
             let dir = Dir::new();
             let _driver = Driver::start(&dir.socket(), &[]);
-            let sidecar = start(&dir, descriptors, &[]);
+            let sidecar = start(&dir, descriptors);
             let flood = attacker.begin(sidecar.address);
             for pause in [0, 5, 15, 50, 100, 400] {
                 let pauses = [Duration::from_millis(pause)];

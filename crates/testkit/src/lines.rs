@@ -66,7 +66,7 @@ impl Lines {
                 // The process prints its lines when the panic drops it, so the lock must
                 // not be held then.
                 drop(lines);
-                panic!("never came: {what} in {:#?}", self.all());
+                panic!("never came: {what}");
             }
             lines = self.0.1.wait_timeout(lines, left).unwrap().0;
         }
