@@ -1,6 +1,7 @@
 //! What the tests of this program share, in addition to `testkit`.
 
 pub mod siege;
+pub mod source;
 pub mod threads;
 
 use std::sync::LazyLock;
