@@ -1,6 +1,6 @@
-//! Bad values of the flags that turn other ways to probe on: each ends the process with
-//! its code, and names the flag, the value and what would be right. Of variables they are
-//! warnings. Upstream's flags are in src/flags/tests.rs and command_line.rs.
+//! Bad values of the flags for other ways to probe. Each ends the process with an exit code,
+//! and the message names the flag, the value and what would be right. A bad value of a
+//! variable is a warning. src/flags/tests.rs and command_line.rs test upstream's flags.
 
 use testkit::{Dir, Driver, Sidecar, eventually};
 
@@ -135,7 +135,7 @@ const CASES: &[Case] = &[
         3,
         &["LIVENESS_PROBE_PATH", "/service/method"],
     ),
-    // A flag that is given has its variable ignored.
+    // A variable is ignored when its flag is given.
     (
         &["--csi-address=/a", "--version"],
         Some(("CSI_ENDPOINT", "x")),
@@ -157,7 +157,7 @@ const CASES: &[Case] = &[
 ];
 
 #[test]
-fn each_is_named_with_what_would_be_right() {
+fn each_message_says_what_would_be_right() {
     for (flags, variable, code, words) in CASES {
         let output = livenessprobe()
             .command()
@@ -182,7 +182,7 @@ type Shared = (
     &'static [&'static str],
 );
 
-/// What charts and `ConfigMap`s give to all containers of a pod.
+/// Variables that charts and `ConfigMap`s give to all containers of a pod.
 const SHARED: &[Shared] = &[
     (
         "CSI_ENDPOINT",
@@ -242,7 +242,7 @@ const SHARED: &[Shared] = &[
 ];
 
 #[test]
-fn no_variable_takes_http_away_or_ends_it() {
+fn no_variable_turns_http_off_or_ends_the_process() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--health=1"]);
     for (name, value, flags, words) in SHARED {
@@ -271,10 +271,10 @@ fn no_variable_takes_http_away_or_ends_it() {
 }
 
 #[test]
-fn an_endpoint_as_drivers_read_it_reaches_the_driver() {
+fn an_endpoint_without_its_third_slash_reaches_the_driver() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &[]);
-    // The slash that is missing: unix://tmp/... where the driver has /tmp/...
+    // Drivers read unix://tmp/... as /tmp/...
     let endpoint = format!("unix://{}", dir.socket().trim_start_matches('/'));
     let sidecar = Sidecar::run(
         livenessprobe()
@@ -284,14 +284,14 @@ fn an_endpoint_as_drivers_read_it_reaches_the_driver() {
     );
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
     assert_eq!(sidecar.process.err.count("not understood"), 0);
-    // In a flag it is refused as ever.
+    // In a flag it is refused.
     let output = livenessprobe()
         .command()
         .arg(format!("--csi-address={endpoint}"))
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    eventually("the driver has been asked", || {
+    eventually("a probe at the driver", || {
         driver.process.out.count("probe end") >= 1
     });
 }
