@@ -1,4 +1,4 @@
-//! The table of answers in docs/usage.md: each situation, its status and its body.
+//! The table of responses in docs/usage.md: the status and the body in each situation.
 
 use std::time::Duration;
 
@@ -59,12 +59,12 @@ fn a_ready_driver_is_alive_and_ready() {
 }
 
 #[test]
-fn a_driver_s_error_is_told_in_go_s_words() {
+fn a_driver_s_error_is_reported_in_go_s_words() {
     for (code, name) in [
         (1, "Canceled"),
         (9, "FailedPrecondition"),
         (14, "Unavailable"),
-        // Some libraries have no way to send what gRPC does not define.
+        // Some libraries cannot send a code that gRPC does not define.
         match library() {
             Library::Python | Library::Tonic => (77, "Unknown"),
             Library::Core | Library::Go | Library::Node => (77, "Code(77)"),
@@ -141,7 +141,7 @@ fn other_paths_are_not_found_and_do_not_probe() {
         let response = sidecar.get(path);
         assert_eq!(response.both(), (404, "404 page not found"), "{path}");
     }
-    // None of them did: this one is the first.
+    // This request is the first that probes.
     assert_eq!(sidecar.healthz().status, 200);
     driver.has_had_probes(1);
 }
@@ -199,12 +199,13 @@ fn a_request_with_a_body_is_refused() {
         );
         assert_eq!(response.status, 413, "{head}");
     }
-    // None of them did: this one is the first.
+    // This request is the first that probes.
     assert_eq!(sidecar.healthz().status, 200);
     driver.has_had_probes(1);
 }
 
-/// As Envoy and Linkerd ask (envoy#7753, linkerd2#402); the chunk may come later.
+/// Envoy and Linkerd send such requests (envoy#7753, linkerd2#402). The last chunk may come
+/// later than the head.
 #[test]
 fn a_chunked_body_without_content_is_no_body() {
     let dir = Dir::new();
@@ -217,7 +218,7 @@ fn a_chunked_body_without_content_is_no_body() {
     assert_eq!(in_pieces.both(), (200, "ok"));
 }
 
-/// Such clients wait for an answer before they send more.
+/// Such clients wait for a response before they send more.
 #[test]
 fn another_protocol_is_refused_at_its_first_line_or_byte() {
     let dir = Dir::new();
@@ -231,10 +232,10 @@ fn another_protocol_is_refused_at_its_first_line_or_byte() {
         ("GET /healthz\r\n", 400, "no HTTP/1.1"),
         ("PRI * HTTP/2.0\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
     ] {
-        let answer = http::send(sidecar.address, begin);
-        assert_eq!(answer.status, status, "{begin:?}");
-        assert!(answer.body.contains(why), "{answer:?}");
-        assert!(answer.took < Duration::from_secs(1), "{answer:?}");
+        let response = http::send(sidecar.address, begin);
+        assert_eq!(response.status, status, "{begin:?}");
+        assert!(response.body.contains(why), "{response:?}");
+        assert!(response.took < Duration::from_secs(1), "{response:?}");
     }
 }
 
@@ -248,9 +249,9 @@ fn http_1_0_works() {
 }
 
 #[test]
-fn a_person_gets_the_whole_story() {
+fn a_verbose_response_has_all_details() {
     let dir = Dir::new();
-    let mut driver = Driver::start(&dir.socket(), &["--name=story.example"]);
+    let mut driver = Driver::start(&dir.socket(), &["--name=details.example"]);
     let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=400ms"]);
     sidecar.process.err.wait_for(0, "CSI driver name");
     let lines = |response: &testkit::Response| -> Vec<String> {
@@ -258,71 +259,71 @@ fn a_person_gets_the_whole_story() {
     };
     let healthy = sidecar.get("/healthz?verbose");
     assert_eq!(healthy.status, 200);
-    let story = lines(&healthy);
+    let details = lines(&healthy);
     assert_eq!(
-        story[..3],
+        details[..3],
         [
             "result: ok".to_owned(),
-            "driver: story.example".to_owned(),
+            "driver: details.example".to_owned(),
             format!("address: {}", dir.socket())
         ]
     );
     assert!(
-        story[3].starts_with("took: ") && story[3].ends_with('s'),
-        "{story:?}"
+        details[3].starts_with("took: ") && details[3].ends_with('s'),
+        "{details:?}"
     );
     assert!(
-        story[4].starts_with("last success: 20") && story[4].ends_with(" ago)"),
-        "{story:?}"
+        details[4].starts_with("last success: 20") && details[4].ends_with(" ago)"),
+        "{details:?}"
     );
-    assert_eq!(story.len(), 5);
+    assert_eq!(details.len(), 5);
 
     driver.process.kill();
     std::fs::remove_file(dir.socket()).unwrap();
     let failing = sidecar.get("/livez?verbose");
     assert_eq!(failing.status, 500);
-    let story = lines(&failing);
+    let details = lines(&failing);
     assert_eq!(
-        story[0],
+        details[0],
         format!(
             "result: cannot connect to {}: no such file or directory",
             dir.socket()
         )
     );
-    assert!(story[4].starts_with("last success: 20"), "{story:?}");
+    assert!(details[4].starts_with("last success: 20"), "{details:?}");
 }
 
-/// Some are given by the front itself and some by what is behind it (RFC 9110, 6.6.1).
+/// The front writes some responses itself, and tiny_http writes the others (RFC 9110, 6.6.1).
 #[test]
-fn each_answer_has_a_date_and_the_same_server() {
+fn each_response_has_a_date_and_the_same_server() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     let sidecar = livenessprobe().start(&dir.socket(), &[]);
-    let answers = std::thread::scope(|scope| {
+    let responses = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..12)
             .map(|_| {
                 scope.spawn(|| {
                     let paths = ["/healthz", "/nowhere", "/metrics"].into_iter().cycle();
-                    let answers = paths.take(30).map(|path| sidecar.get(path));
-                    answers.collect::<Vec<_>>()
+                    let responses = paths.take(30).map(|path| sidecar.get(path));
+                    responses.collect::<Vec<_>>()
                 })
             })
             .collect();
-        let answers = clients
+        let responses = clients
             .into_iter()
             .flat_map(|client| client.join().unwrap());
-        answers.collect::<Vec<_>>()
+        responses.collect::<Vec<_>>()
     });
     let refused = http::send(sidecar.address, "nonsense\r\n\r\n");
-    for answer in answers.iter().chain([&refused]) {
-        let date = answer
+    for response in responses.iter().chain([&refused]) {
+        let date = response
             .header("Date")
-            .unwrap_or_else(|| panic!("{answer:?}"));
+            .unwrap_or_else(|| panic!("{response:?}"));
         assert!(date.len() == 29 && date.ends_with(" GMT"), "{date}");
         assert_eq!(
-            answer.header("Server"),
+            response.header("Server"),
             Some("csi-livenessprobe"),
-            "{answer:?}"
+            "{response:?}"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! The messages in src/messages/ are what protobuf-codegen makes of proto/.
-//! `make messages` writes them.
+//! The messages in src/messages/, which protobuf-codegen generates from proto/ and
+//! `make messages` writes.
 
 use std::path::Path;
 
@@ -7,9 +7,9 @@ use protobuf_codegen::{Codegen, Customize};
 use testkit::Dir;
 
 #[test]
-fn the_messages_are_made_from_their_protocols() {
+fn the_messages_are_those_that_are_generated() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let made = Dir::new();
+    let generated = Dir::new();
     Codegen::new()
         .pure()
         .customize(Customize::default().lite_runtime(true))
@@ -17,18 +17,18 @@ fn the_messages_are_made_from_their_protocols() {
         .inputs(
             ["csi_identity", "grpc_health"].map(|name| root.join(format!("proto/{name}.proto"))),
         )
-        .out_dir(made.path())
+        .out_dir(generated.path())
         .run()
         .expect("messages");
     for name in ["csi_identity.rs", "grpc_health.rs"] {
         let kept = root.join("src/messages").join(name);
-        let wanted = std::fs::read_to_string(made.path().join(name)).unwrap();
+        let wanted = std::fs::read_to_string(generated.path().join(name)).unwrap();
         if std::env::var_os("UPDATE_MESSAGES").is_some() {
             std::fs::write(&kept, &wanted).unwrap();
         }
-        let is = std::fs::read_to_string(&kept).unwrap_or_default();
+        let found = std::fs::read_to_string(&kept).unwrap_or_default();
         assert!(
-            is == wanted,
+            found == wanted,
             "{} is out of date; run make messages",
             kept.display()
         );

@@ -1,11 +1,11 @@
-//! A scrape in which each family has something to tell, for `make try-deploy`:
-//! promtool, Prometheus' own parser, the alerts and the dashboard are tried on it.
+//! A scrape in which each family has a series, for `make try-deploy`, which tries promtool,
+//! Prometheus' own parser, the alerts and the dashboard on it.
 
 use testkit::{Dir, Driver};
 
 use super::support::livenessprobe;
 
-/// Where the scrape is to be left.
+/// The variable with the path of the file for the scrape.
 const SCRAPE: &str = "LIVENESSPROBE_SCRAPE";
 
 #[test]
