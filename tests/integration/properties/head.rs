@@ -1,11 +1,11 @@
-//! A request's head: one verdict, which no later byte changes and which lets
-//! nothing of a client's through but a target of visible ASCII.
+//! The head of a request gets one verdict, which no later byte changes. Of a client's bytes
+//! only a target of visible ASCII is passed on.
 
 use csi_livenessprobe::admission::HEAD_BYTES;
 use csi_livenessprobe::admission::head::{Head, read};
 use csi_livenessprobe::health::{Paths, Route};
 
-/// Any bytes.
+/// Takes any bytes.
 pub fn check(bytes: &[u8]) {
     let verdict = read(bytes);
     match &verdict {
@@ -17,15 +17,15 @@ pub fn check(bytes: &[u8]) {
             assert!(request.target.bytes().all(|byte| byte.is_ascii_graphic()));
             assert!(request.method.bytes().all(|byte| byte.is_ascii_graphic()));
             assert_eq!(request.is_head, request.method == "HEAD");
-            passes_on_our_words(&request.target);
+            passes_on_a_known_target(&request.target);
         }
     }
     is_final(bytes, &verdict);
 }
 
-/// The bytes come in pieces. Whatever was said of a beginning stays.
+/// Checks that the verdict about a beginning stays when more bytes come.
 fn is_final(bytes: &[u8], verdict: &Head) {
-    // The first bytes are read one by one, too.
+    // The first bytes are also read one by one.
     let line_ends = bytes
         .iter()
         .enumerate()
@@ -43,8 +43,8 @@ fn is_final(bytes: &[u8], verdict: &Head) {
     }
 }
 
-/// What goes further is one of our own targets, whatever the client's was.
-fn passes_on_our_words(target: &str) {
+/// Checks that a target is replaced by one of the sidecar's own.
+fn passes_on_a_known_target(target: &str) {
     let paths = Paths {
         health: true,
         extra: vec!["nfs".to_owned()],
