@@ -169,35 +169,41 @@ mod tests {
         }
     }
 
-    fn health(initialising_is_healthy: bool, verbose: bool) -> Option<Route> {
+    fn health(initialising_is_healthy: bool, verbose: bool) -> Route {
         health_of(Target::Main, initialising_is_healthy, verbose)
     }
 
-    fn health_of(of: Target, initialising_is_healthy: bool, verbose: bool) -> Option<Route> {
-        Some(Route::Health(Question {
+    fn health_of(of: Target, initialising_is_healthy: bool, verbose: bool) -> Route {
+        Route::Health(Question {
             of,
             initialising_is_healthy,
             verbose,
-        }))
+        })
     }
 
     #[test]
     fn targets_are_routed_by_their_path_alone() {
         let table = [
-            ("/healthz", health(false, false)),
-            ("/healthz?", health(false, false)),
-            ("/healthz?a=b", health(false, false)),
-            ("/healthz?verbose", health(false, true)),
-            ("/healthz?a&verbose=1", health(false, true)),
-            ("/healthz?verbose=false", health(false, false)),
-            ("/healthz?verbosely", health(false, false)),
-            ("/readyz", health(false, false)),
-            ("/livez", health(true, false)),
-            ("http://node:9808/healthz", health(false, false)),
-            ("HTTP://node/livez?verbose", health(true, true)),
-            ("/healthz/nfs", health_of(Target::Named(0), false, false)),
-            ("/livez/1?verbose", health_of(Target::Named(1), true, true)),
-            ("/readyz/all", health_of(Target::All, false, false)),
+            ("/healthz", Some(health(false, false))),
+            ("/healthz?", Some(health(false, false))),
+            ("/healthz?a=b", Some(health(false, false))),
+            ("/healthz?verbose", Some(health(false, true))),
+            ("/healthz?a&verbose=1", Some(health(false, true))),
+            ("/healthz?verbose=false", Some(health(false, false))),
+            ("/healthz?verbosely", Some(health(false, false))),
+            ("/readyz", Some(health(false, false))),
+            ("/livez", Some(health(true, false))),
+            ("http://node:9808/healthz", Some(health(false, false))),
+            ("HTTP://node/livez?verbose", Some(health(true, true))),
+            (
+                "/healthz/nfs",
+                Some(health_of(Target::Named(0), false, false)),
+            ),
+            (
+                "/livez/1?verbose",
+                Some(health_of(Target::Named(1), true, true)),
+            ),
+            ("/readyz/all", Some(health_of(Target::All, false, false))),
             ("/healthz/0", None),
             ("/healthz/", None),
             ("/healthz/nfs/", None),

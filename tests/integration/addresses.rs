@@ -1,11 +1,13 @@
-//! The forms of the driver's address, and of the listener's.
+//! The forms of the driver's address and of the listener's address.
 
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
-use super::support::process::Process;
-use super::support::sidecar::{self, address_in};
-use super::support::{Dir, Driver, Sidecar, eventually, http, in_namespaces};
+use testkit::machine::in_namespaces;
+use testkit::sidecar::address_in;
+use testkit::{Dir, Driver, Process, Sidecar, eventually, h2, http};
+
+use super::support::livenessprobe;
 
 #[test]
 fn every_form_of_a_unix_address_reaches_the_driver() {
@@ -17,7 +19,7 @@ fn every_form_of_a_unix_address_reaches_the_driver() {
         format!("unix://{path}"),
         format!("unix:{path}"),
     ] {
-        let sidecar = Sidecar::start(&address, &[]);
+        let sidecar = livenessprobe().start(&address, &[]);
         assert_eq!(sidecar.healthz().both(), (200, "ok"), "{address}");
     }
     driver.has_had_probes(3);
@@ -27,7 +29,7 @@ fn every_form_of_a_unix_address_reaches_the_driver() {
 fn a_relative_address_begins_at_the_working_directory() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let mut command = sidecar::command();
+    let mut command = livenessprobe().command();
     command
         .current_dir(dir.path())
         .args(["--csi-address=unix:csi.sock", "--http-endpoint=127.0.0.1:0"]);
@@ -35,14 +37,14 @@ fn a_relative_address_begins_at_the_working_directory() {
 }
 
 #[test]
-fn what_a_resolver_would_interpret_is_taken_literally() {
+fn characters_that_a_resolver_would_interpret_are_taken_literally() {
     let dir = Dir::new();
     let odd = dir.path().join("a,b;c?d#e%41.sock");
-    super::support::h2::serve(&odd, |mut call| {
-        let answer = super::support::h2::ok(call.stream, super::support::h2::READY);
-        call.send(&answer);
+    h2::serve(&odd, |mut call| {
+        let reply = h2::ok(call.stream, h2::READY);
+        call.send(&reply);
     });
-    let sidecar = Sidecar::start(&odd.display().to_string(), &[]);
+    let sidecar = livenessprobe().start(&odd.display().to_string(), &[]);
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
 }
 
@@ -50,7 +52,10 @@ fn what_a_resolver_would_interpret_is_taken_literally() {
 fn an_abstract_address_reaches_the_driver() {
     let name = format!("unix-abstract:lp-test-{}", std::process::id());
     let _driver = Driver::start(&name, &[]);
-    assert_eq!(Sidecar::start(&name, &[]).healthz().both(), (200, "ok"));
+    assert_eq!(
+        livenessprobe().start(&name, &[]).healthz().both(),
+        (200, "ok")
+    );
 }
 
 #[test]
@@ -68,30 +73,30 @@ fn tcp_addresses_reach_the_driver() {
         let _driver = Driver::start(&format!("{listens}:{port}"), &[]);
         for form in ["tcp://", "", "dns:///"] {
             let address = format!("{form}{host}:{port}");
-            let sidecar = Sidecar::start(&address, &["--probe-timeout=10s"]);
+            let sidecar = livenessprobe().start(&address, &["--probe-timeout=10s"]);
             assert_eq!(sidecar.healthz().both(), (200, "ok"), "{address}");
         }
     }
 }
 
 #[test]
-fn a_tcp_port_nobody_listens_on_is_refused() {
+fn a_tcp_port_without_a_listener_is_refused() {
     let address = format!("127.0.0.1:{}", free_port("127.0.0.1"));
-    let sidecar = Sidecar::start(&address, &["--probe-timeout=300ms"]);
+    let sidecar = livenessprobe().start(&address, &["--probe-timeout=300ms"]);
     let body = format!("cannot connect to {address}: connection refused");
     assert_eq!(sidecar.healthz().both(), (500, body.as_str()));
 }
 
 #[test]
-fn a_host_that_does_not_exist_is_told_of() {
-    let sidecar = Sidecar::start("tcp://no-such-host.invalid:1", &["--probe-timeout=300ms"]);
+fn a_host_that_does_not_exist_is_reported() {
+    let sidecar = livenessprobe().start("tcp://no-such-host.invalid:1", &["--probe-timeout=300ms"]);
     let response = sidecar.healthz();
     assert_eq!(response.status, 500);
     let begin = "cannot connect to no-such-host.invalid:1: ";
     assert!(response.body.starts_with(begin), "{response:?}");
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that was free a moment ago.
 fn free_port(host: &str) -> u16 {
     TcpListener::bind(format!("{host}:0"))
         .unwrap()
@@ -100,7 +105,7 @@ fn free_port(host: &str) -> u16 {
         .port()
 }
 
-/// Not everybody's kernel has it.
+/// Returns whether the kernel has IPv6, which not every kernel has.
 fn has_ipv6() -> bool {
     TcpListener::bind("[::1]:0").is_ok()
 }
@@ -116,7 +121,9 @@ fn the_default_listener_serves_ipv4_and_ipv6() {
         "--http-endpoint=[::]:0",
     ] {
         let sidecar = Sidecar::run(
-            sidecar::command().args([flag, &format!("--csi-address={}", dir.socket())]),
+            livenessprobe()
+                .command()
+                .args([flag, &format!("--csi-address={}", dir.socket())]),
         );
         let port = sidecar.address.port();
         for address in [
@@ -132,7 +139,7 @@ fn the_default_listener_serves_ipv4_and_ipv6() {
     }
 }
 
-/// Without an /etc/hosts, an nsswitch.conf and a network to ask a server on.
+/// There is no /etc/hosts, no nsswitch.conf and no network with a DNS server.
 #[test]
 fn localhost_is_the_loopback_address_without_a_lookup() {
     let Some(mut command) = in_namespaces(&["--mount", "--net"]) else {
@@ -147,7 +154,7 @@ fn localhost_is_the_loopback_address_without_a_lookup() {
     ] {
         let process = Process::start(
             command
-                .args(["sh", "-c", script, "sh", sidecar::binary()])
+                .args(["sh", "-c", script, "sh", livenessprobe().binary()])
                 .arg(format!("--csi-address={}", dir.socket()))
                 .arg(format!("--http-endpoint={host}:0")),
         );
@@ -155,7 +162,7 @@ fn localhost_is_the_loopback_address_without_a_lookup() {
         assert_eq!(address_in(&line).ip().to_string(), address, "{host}");
         command = in_namespaces(&["--mount", "--net"]).unwrap();
     }
-    // Where IPv4 is not there, IPv6 is.
+    // Without IPv4 it is the address of IPv6.
     let script = "ip link set lo up && ip addr del 127.0.0.1/8 dev lo && \
                   mount -t tmpfs none /etc && exec \"$@\"";
     if !has_ipv6() {
@@ -163,7 +170,7 @@ fn localhost_is_the_loopback_address_without_a_lookup() {
     }
     let process = Process::start(
         command
-            .args(["sh", "-c", script, "sh", sidecar::binary()])
+            .args(["sh", "-c", script, "sh", livenessprobe().binary()])
             .arg(format!("--csi-address={}", dir.socket()))
             .arg("--http-endpoint=localhost:0"),
     );
@@ -173,20 +180,20 @@ fn localhost_is_the_loopback_address_without_a_lookup() {
 }
 
 #[test]
-fn an_address_that_was_named_is_the_only_one_served() {
+fn an_address_that_is_given_is_the_only_one_that_is_served() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     assert!(sidecar.address.ip().is_loopback());
-    let elsewhere = SocketAddr::from(([127, 0, 0, 2], sidecar.address.port()));
-    assert!(TcpStream::connect(elsewhere).is_err());
+    let another = SocketAddr::from(([127, 0, 0, 2], sidecar.address.port()));
+    assert!(TcpStream::connect(another).is_err());
 }
 
 #[test]
 fn health_alone_has_no_metrics_and_metrics_alone_have_no_health() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::run(sidecar::command().args([
+    let sidecar = Sidecar::run(livenessprobe().command().args([
         "--health-port=0",
         "--metrics-address=127.0.0.1:0",
         "--metrics-path=/m",
@@ -212,11 +219,12 @@ fn health_alone_has_no_metrics_and_metrics_alone_have_no_health() {
 }
 
 #[test]
-fn six_hundred_connections_find_room_while_nobody_accepts() {
+fn the_backlog_has_room_for_six_hundred_connections() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     sidecar.process.freeze();
-    // A SYN that meets a full queue is dropped, and sent again a second later.
+    // The kernel drops a SYN when the queue is full, and the client sends it again a second
+    // later.
     let waiting: Vec<TcpStream> = (0..600)
         .map(|number| {
             TcpStream::connect_timeout(&sidecar.address, Duration::from_millis(900))

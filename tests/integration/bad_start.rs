@@ -1,23 +1,25 @@
-//! A start that fails, before gRPC has begun, while it begins and afterwards: it ends with an
-//! exit code and its cause, and never by a signal.
+//! A start that fails before gRPC starts, while it starts, or afterwards. It ends with an exit
+//! code and the cause, and never by a signal.
 
 use std::process::Command;
 
-use super::support::{Dir, sidecar};
+use testkit::Dir;
+
+use super::support::livenessprobe;
 
 #[test]
 fn with_too_few_descriptors_it_ends_with_1_and_the_cause() {
     let dir = Dir::new();
-    let product = sidecar::command();
+    let program = livenessprobe().command();
     let mut failed = 0;
     let mut named = 0;
     for limit in 4..32 {
-        // One that can serve is ended by timeout(1), which then says 124.
+        // timeout(1) ends a sidecar that can serve, and then exits with 124.
         let output = Command::new("sh")
             .args(["-c", "ulimit -n $0; exec timeout 0.5 \"$@\""])
             .arg(limit.to_string())
-            .arg(product.get_program())
-            .args(product.get_args())
+            .arg(program.get_program())
+            .args(program.get_args())
             .arg(format!("--csi-address={}", dir.socket()))
             .arg("--http-endpoint=127.0.0.1:0")
             .output()
@@ -42,6 +44,6 @@ fn with_too_few_descriptors_it_ends_with_1_and_the_cause() {
         }
     }
     assert!(failed > 5, "{failed}");
-    // What is missing is said by name, wherever there is enough to get that far.
+    // The message names the limit, if there are enough descriptors to get so far.
     assert!(named > 5, "{named} of {failed}");
 }

@@ -1,8 +1,10 @@
-//! Bad values of the flags that turn other ways to probe on: each ends the process with
-//! its code, and names the flag, the value and what would be right. Of variables they are
-//! warnings. Upstream's flags are in src/flags/tests.rs and command_line.rs.
+//! Bad values of the flags for other ways to probe. Each ends the process with an exit code,
+//! and the message names the flag, the value and what would be right. A bad value of a
+//! variable is a warning. src/flags/tests.rs and command_line.rs test upstream's flags.
 
-use super::support::{Dir, Driver, Sidecar, eventually, sidecar};
+use testkit::{Dir, Driver, Sidecar, eventually};
+
+use super::support::livenessprobe;
 
 /// Arguments, a variable, the exit code, and words of the message.
 type Case = (
@@ -133,7 +135,7 @@ const CASES: &[Case] = &[
         3,
         &["LIVENESS_PROBE_PATH", "/service/method"],
     ),
-    // A flag that is given has its variable ignored.
+    // A variable is ignored when its flag is given.
     (
         &["--csi-address=/a", "--version"],
         Some(("CSI_ENDPOINT", "x")),
@@ -155,9 +157,10 @@ const CASES: &[Case] = &[
 ];
 
 #[test]
-fn each_is_named_with_what_would_be_right() {
+fn each_message_says_what_would_be_right() {
     for (flags, variable, code, words) in CASES {
-        let output = sidecar::command()
+        let output = livenessprobe()
+            .command()
             .args(*flags)
             .envs(*variable)
             .output()
@@ -179,7 +182,7 @@ type Shared = (
     &'static [&'static str],
 );
 
-/// What charts and `ConfigMap`s give to all containers of a pod.
+/// Variables that charts and `ConfigMap`s give to all containers of a pod.
 const SHARED: &[Shared] = &[
     (
         "CSI_ENDPOINT",
@@ -239,11 +242,11 @@ const SHARED: &[Shared] = &[
 ];
 
 #[test]
-fn no_variable_takes_http_away_or_ends_it() {
+fn no_variable_turns_http_off_or_ends_the_process() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--health=1"]);
     for (name, value, flags, words) in SHARED {
-        let mut command = sidecar::command();
+        let mut command = livenessprobe().command();
         command.env(name, value).args(*flags);
         if *name != "CSI_ENDPOINT" {
             command.arg(format!("--csi-address={}", dir.socket()));
@@ -260,7 +263,7 @@ fn no_variable_takes_http_away_or_ends_it() {
         );
         assert!(log.contains(name), "{what}: {log}");
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], sidecar.address.port()));
-        let response = super::support::http::get(address, "/healthz");
+        let response = testkit::http::get(address, "/healthz");
         let expected = if *name == "CSI_ENDPOINT" { 500 } else { 200 };
         assert_eq!(response.status, expected, "{what}: {response:?}");
         assert!(sidecar.process.is_running(), "{what}");
@@ -268,25 +271,27 @@ fn no_variable_takes_http_away_or_ends_it() {
 }
 
 #[test]
-fn an_endpoint_as_drivers_read_it_reaches_the_driver() {
+fn an_endpoint_without_its_third_slash_reaches_the_driver() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &[]);
-    // The slash that is missing: unix://tmp/... where the driver has /tmp/...
+    // Drivers read unix://tmp/... as /tmp/...
     let endpoint = format!("unix://{}", dir.socket().trim_start_matches('/'));
     let sidecar = Sidecar::run(
-        sidecar::command()
+        livenessprobe()
+            .command()
             .env("CSI_ENDPOINT", &endpoint)
             .arg("--http-endpoint=127.0.0.1:0"),
     );
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
     assert_eq!(sidecar.process.err.count("not understood"), 0);
-    // In a flag it is refused as ever.
-    let output = sidecar::command()
+    // In a flag it is refused.
+    let output = livenessprobe()
+        .command()
         .arg(format!("--csi-address={endpoint}"))
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    eventually("the driver has been asked", || {
+    eventually("a probe at the driver", || {
         driver.process.out.count("probe end") >= 1
     });
 }
@@ -295,7 +300,8 @@ fn an_endpoint_as_drivers_read_it_reaches_the_driver() {
 fn a_warning_has_the_form_of_the_log() {
     let dir = Dir::new();
     let sidecar = Sidecar::run(
-        sidecar::command()
+        livenessprobe()
+            .command()
             .env("LIVENESS_PROBE_TIMEOUT", "x\"\n\u{1b}")
             .arg("--logging-format=json")
             .arg("--http-endpoint=127.0.0.1:0")

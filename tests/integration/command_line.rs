@@ -1,16 +1,17 @@
-//! What the process prints and how it ends: `--help`, `--version`, and every
-//! exit code with its message.
+//! The output and the exit codes of the process: `--help`, `--version`, and each error with
+//! its message.
 
 use std::net::TcpListener;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use super::support::process::Process;
-use super::support::sidecar;
-use super::support::{Dir, PATIENCE, Sidecar, eventually, in_namespaces, skipped};
+use testkit::machine::{in_namespaces, skipped};
+use testkit::{Dir, PATIENCE, Process, eventually};
+
+use super::support::livenessprobe;
 
 fn run(flags: &[&str]) -> Output {
-    sidecar::command().args(flags).output().unwrap()
+    livenessprobe().command().args(flags).output().unwrap()
 }
 
 fn stdout(output: &Output) -> String {
@@ -45,7 +46,7 @@ fn version_goes_to_stdout_and_ends_with_0() {
 #[test]
 fn a_closed_stdout_is_no_error() {
     let output = Command::new("sh")
-        .args(["-c", "\"$0\" --help >&-", sidecar::binary()])
+        .args(["-c", "\"$0\" --help >&-", livenessprobe().binary()])
         .output()
         .unwrap();
     assert_eq!(
@@ -106,7 +107,7 @@ fn flags_that_exclude_each_other_end_with_1() {
 }
 
 #[test]
-fn a_port_that_is_taken_ends_with_1_and_names_it() {
+fn a_port_that_is_taken_ends_with_1_and_its_address() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     for flag in [
@@ -125,9 +126,9 @@ fn a_port_that_is_taken_ends_with_1_and_names_it() {
 }
 
 #[test]
-fn an_address_that_is_not_here_ends_with_1() {
+fn an_address_of_no_interface_ends_with_1() {
     for (endpoint, words) in [
-        // TEST-NET-1 (RFC 5737): on no interface.
+        // TEST-NET-1 (RFC 5737), which no interface has.
         ("192.0.2.1:9808", "no interface of this host"),
         ("no-such-host.invalid:9808", "no-such-host.invalid:9808"),
     ] {
@@ -138,24 +139,24 @@ fn an_address_that_is_not_here_ends_with_1() {
     }
 }
 
-/// In a network of its own, on an interface that begins the detection of duplicates: for
-/// as long the kernel refuses the address to bind(2).
+/// The interface is new and detects duplicates first. The kernel refuses to bind(2) the
+/// address until that has ended.
 #[test]
 fn an_address_that_comes_later_is_waited_for() {
     let Some(mut command) = in_namespaces(&["--net"]) else {
         return;
     };
-    // A pair, because IPv6 asks for duplicates on a link that others may be on.
+    // A pair, because IPv6 detects duplicates only on a link that other hosts may be on.
     let script = "ip link set lo up && ip link add v0 type veth peer name v1 && \
                   echo 3 >/proc/sys/net/ipv6/conf/v0/dad_transmits && \
                   ip link set v1 up && ip link set v0 up && ip addr add fd00::1/64 dev v0 || \
                   exit 77; exec \"$0\" --http-endpoint=[fd00::1]:0";
-    let mut process = Process::start(command.args(["sh", "-c", script, sidecar::binary()]));
+    let mut process = Process::start(command.args(["sh", "-c", script, livenessprobe().binary()]));
     eventually("a log line or the end", || {
         process.err.count("Listening") > 0 || !process.is_running()
     });
     if !process.is_running() && process.wait().code() == Some(77) {
-        skipped("no pair of interfaces to be had, or no IPv6");
+        skipped("this machine allows no pair of interfaces, or has no IPv6");
         return;
     }
     let log = process.err.all();
@@ -164,7 +165,7 @@ fn an_address_that_comes_later_is_waited_for() {
         .filter(|line| line.contains("Waiting for an address"))
         .collect();
     let [line] = waiting.as_slice() else {
-        panic!("not one line about the waiting: {log:#?}");
+        panic!("there must be one line about waiting: {log:#?}");
     };
     assert!(
         line.starts_with('W') && line.contains("[fd00::1]:0"),
@@ -189,11 +190,14 @@ fn an_address_that_never_comes_is_waited_for_once() {
 fn a_port_that_is_taken_is_not_waited_for() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    // Of localhost's two addresses the other one is free, and not what kubelet asks.
+    // localhost has another address, which is free, but kubelet does not use that one.
     for host in ["127.0.0.1", "localhost"] {
         let began = Instant::now();
-        let mut process =
-            Process::start(sidecar::command().arg(format!("--http-endpoint={host}:{port}")));
+        let mut process = Process::start(
+            livenessprobe()
+                .command()
+                .arg(format!("--http-endpoint={host}:{port}")),
+        );
         let line = process.err.wait_for(0, "address in use");
         assert_eq!(process.wait().code(), Some(1), "{line}");
         assert_eq!(process.err.count("Waiting"), 0);
@@ -204,7 +208,7 @@ fn a_port_that_is_taken_is_not_waited_for() {
 #[test]
 fn empty_arguments_at_the_end_are_a_warning() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=100ms", "", ""]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=100ms", "", ""]);
     let line = sidecar.process.err.wait_for(0, "Empty arguments");
     assert!(
         line.starts_with('W') && line.contains("(2 of them)"),
@@ -225,8 +229,8 @@ fn empty_arguments_at_the_end_are_a_warning() {
 }
 
 #[test]
-fn the_reason_of_a_failing_end_is_left_for_kubelet() {
-    for (flags, left) in [
+fn the_last_words_are_in_the_termination_log() {
+    for (flags, expected) in [
         ("--bogus", "2\nunknown flag --bogus\n"),
         (
             "--http-endpoint=192.0.2.1:9808",
@@ -234,32 +238,32 @@ fn the_reason_of_a_failing_end_is_left_for_kubelet() {
         ),
         ("--version", "0\n"),
     ] {
-        // A /dev of its own, where that file is.
+        // The file is in /dev, so the sidecar gets a /dev of its own.
         let Some(mut command) = in_namespaces(&["--mount"]) else {
             return;
         };
         let script = "mount -t tmpfs none /dev && : >/dev/termination-log && \
                       \"$0\" \"$1\" >/dev/out 2>&1; echo \"$?\"; cat /dev/termination-log";
         let output = command
-            .args(["sh", "-c", script, sidecar::binary(), flags])
+            .args(["sh", "-c", script, livenessprobe().binary(), flags])
             .output()
             .unwrap();
         assert_eq!(
             (stdout(&output).as_str(), stderr(&output).as_str()),
-            (left, ""),
+            (expected, ""),
             "{flags}"
         );
     }
 }
 
 #[test]
-fn no_termination_log_is_made_where_there_is_none() {
+fn a_termination_log_that_does_not_exist_is_not_created() {
     let Some(mut command) = in_namespaces(&["--mount"]) else {
         return;
     };
     let script = "mount -t tmpfs none /dev && \"$0\" --bogus >/dev/out 2>&1; echo \"$?\"; ls /dev";
     let output = command
-        .args(["sh", "-c", script, sidecar::binary()])
+        .args(["sh", "-c", script, livenessprobe().binary()])
         .output()
         .unwrap();
     assert_eq!(
@@ -269,9 +273,9 @@ fn no_termination_log_is_made_where_there_is_none() {
 }
 
 #[test]
-fn it_listens_before_there_is_a_driver_and_never_ends_for_want_of_one() {
+fn it_listens_and_goes_on_without_a_driver() {
     let dir = Dir::new();
-    let mut sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=300ms"]);
+    let mut sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=300ms"]);
     for _ in 0..3 {
         assert_eq!(sidecar.healthz().status, 500);
     }
@@ -279,9 +283,9 @@ fn it_listens_before_there_is_a_driver_and_never_ends_for_want_of_one() {
 }
 
 #[test]
-fn old_manifests_flags_are_accepted_and_named_once() {
+fn flags_of_old_manifests_are_accepted_and_reported_once() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(
+    let sidecar = livenessprobe().start(
         &dir.socket(),
         &[
             "--connection-timeout=15s",

@@ -5,8 +5,9 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
-use super::support::process::Process;
-use super::support::{Dir, Driver, Sidecar, eventually, http, sidecar};
+use testkit::{Dir, Driver, Process, Sidecar, eventually, http};
+
+use super::support::livenessprobe;
 
 fn read(path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
@@ -28,7 +29,7 @@ const IMAGE: &str = "image: csi-livenessprobe:";
 
 fn command(words: &[String], places: &[(&str, String)]) -> Command {
     assert!(!words.is_empty());
-    let mut command = sidecar::command();
+    let mut command = livenessprobe().command();
     for word in words {
         let word = places
             .iter()
@@ -165,7 +166,8 @@ fn the_compose_file_s_variables_are_understood() {
 
     // And the healthcheck beside them.
     assert!(text.contains("test: [CMD, /livenessprobe, --once]"));
-    let output = sidecar::command()
+    let output = livenessprobe()
+        .command()
         .arg("--once")
         .envs(variables)
         .output()
@@ -194,7 +196,7 @@ fn one_for_all_answers_for_each_as_written() {
         (":9808", ":0".to_owned()),
     ];
     let sidecar = Process::start(&mut command(&words(&text, IMAGE, "args"), &places));
-    let address = sidecar::address_in(&sidecar.err.wait_for(0, "Listening"));
+    let address = testkit::sidecar::address_in(&sidecar.err.wait_for(0, "Listening"));
     // The path that its head tells the driver's owner to write.
     assert!(text.contains("path: /healthz/nfs, port: 9808"));
     for path in ["/healthz", "/healthz/nfs", "/healthz/smb", "/healthz/all"] {

@@ -1,5 +1,5 @@
-//! Variables that other programs understand, as a pod's `envFrom` gives them to each of its
-//! containers: none changes what this one does.
+//! Variables of other programs, which a pod's `envFrom` gives to each of its containers. None
+//! of them changes what the sidecar does.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -8,10 +8,11 @@ use std::process::Command;
 
 use csi_livenessprobe::flags;
 use program::environment;
+use testkit::{Dir, Driver, Sidecar};
 
-use super::support::{Dir, Driver, Sidecar, sidecar};
+use super::support::livenessprobe;
 
-/// What Rust's library, C libraries, proxies' clients and shells read.
+/// Variables that Rust's library, C libraries, HTTP clients and shells read.
 const OTHERS: [&str; 24] = [
     "RUST_MIN_STACK",
     "RUST_BACKTRACE",
@@ -39,7 +40,7 @@ const OTHERS: [&str; 24] = [
     "HOSTALIASES",
 ];
 
-/// Where Cargo has the source of grpcio-sys, and so of C-core.
+/// Returns the directory of the source of C-core, which is in that of grpcio-sys.
 fn grpc_source() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
@@ -55,6 +56,7 @@ fn grpc_source() -> PathBuf {
     Path::new(manifest).with_file_name("grpc")
 }
 
+/// Finds the source files of C and C++ below a directory, except for tests.
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(directory).unwrap().flatten() {
         let path = entry.path();
@@ -71,7 +73,7 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Whether a text is written as the name of a variable that is meant for a program.
+/// Returns whether a text has the form of the name of an environment variable.
 fn is_name(text: &str) -> bool {
     let is_part = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     text.len() > 1
@@ -79,8 +81,8 @@ fn is_name(text: &str) -> bool {
         && text.starts_with(|first: char| first.is_ascii_alphabetic())
 }
 
-/// The names of variables in the source of C-core and of what it is built with: the texts
-/// of that form in each file that reads a variable or a setting, or that names one.
+/// Returns the names of the variables that C-core and its libraries may read: all texts of
+/// that form in each source file that reads a variable or a setting, or that declares one.
 fn read_by_c_core() -> BTreeSet<String> {
     const READS: [&str; 5] = ["GetEnv", "getenv", "LoadConfig", "EnvVar", "ENV_VAR"];
     let root = grpc_source();
@@ -104,7 +106,7 @@ fn read_by_c_core() -> BTreeSet<String> {
 }
 
 #[test]
-fn none_that_c_core_reads_is_kept() {
+fn no_variable_that_c_core_reads_is_kept() {
     let names = read_by_c_core();
     for known in [
         "GRPC_POLL_STRATEGY",
@@ -125,7 +127,7 @@ fn none_that_c_core_reads_is_kept() {
 }
 
 #[test]
-fn none_changes_or_ends_anything_whatever_its_value() {
+fn no_variable_changes_or_ends_anything_with_any_value() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     let mut names = read_by_c_core();
@@ -140,7 +142,7 @@ fn none_changes_or_ends_anything_whatever_its_value() {
         "legacy",
         all,
     ] {
-        let mut command = sidecar::command();
+        let mut command = livenessprobe().command();
         command
             .arg(format!("--csi-address={}", dir.socket()))
             .arg("--http-endpoint=127.0.0.1:0")
@@ -150,7 +152,7 @@ fn none_changes_or_ends_anything_whatever_its_value() {
         for _ in 0..3 {
             assert_eq!(sidecar.healthz().both(), (200, "ok"), "{value:?}");
         }
-        // Nothing of gRPC's inside, and no complaint about a value.
+        // There is no line of gRPC, and no warning about a value.
         for line in sidecar.process.err.all() {
             assert!(line.starts_with('I'), "{value:?}: {line}");
         }

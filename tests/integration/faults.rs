@@ -1,11 +1,13 @@
-//! What goes over the driver's socket: what we send, and peers that are no gRPC
-//! server or a broken one.
+//! What goes over the driver's socket: what the sidecar sends, and what peers send that are
+//! broken gRPC servers or none at all.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use super::support::{Dir, Driver, LATENESS, Response, Sidecar, h2, sidecar};
+use testkit::{Dir, Driver, LATENESS, Response, Sidecar, h2};
+
+use super::support::livenessprobe;
 
 /// Serves every connection with these bytes and keeps it open.
 fn serve_bytes(path: &str, bytes: &'static [u8]) {
@@ -14,7 +16,7 @@ fn serve_bytes(path: &str, bytes: &'static [u8]) {
         for mut socket in listener.incoming().map_while(Result::ok) {
             std::thread::spawn(move || {
                 let _ = socket.write_all(bytes);
-                // Until the client closes.
+                // Until the client closes the connection.
                 let _ = socket.read_to_end(&mut Vec::new());
             });
         }
@@ -23,8 +25,9 @@ fn serve_bytes(path: &str, bytes: &'static [u8]) {
 
 const TIMEOUT: Duration = Duration::from_millis(800);
 
-fn ask(dir: &Dir) -> Response {
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=800ms"]);
+/// Returns the response of a probe that gRPC fails.
+fn failed_call(dir: &Dir) -> Response {
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=800ms"]);
     let response = sidecar.healthz();
     assert!(response.took < TIMEOUT + LATENESS, "{response:?}");
     assert_eq!(response.status, 500);
@@ -36,11 +39,11 @@ fn ask(dir: &Dir) -> Response {
 }
 
 #[test]
-fn an_experiment_of_grpc_s_in_the_environment_changes_nothing() {
+fn an_experiment_of_grpc_in_the_environment_changes_nothing() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     for experiment in ["event_engine_client", "promise_based_client_call"] {
-        let mut command = sidecar::command();
+        let mut command = livenessprobe().command();
         command
             .arg(format!("--csi-address={}", dir.socket()))
             .arg("--http-endpoint=127.0.0.1:0")
@@ -57,7 +60,7 @@ fn garbage_is_a_failed_call() {
         &dir.socket(),
         b"\x00\x01garbage\xff\xfe, and more of it than a frame has\n",
     );
-    ask(&dir);
+    failed_call(&dir);
 }
 
 #[test]
@@ -67,14 +70,14 @@ fn http_1_is_a_failed_call() {
         &dir.socket(),
         b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
     );
-    ask(&dir);
+    failed_call(&dir);
 }
 
 #[test]
 fn silence_is_given_up_at_the_deadline() {
     let dir = Dir::new();
     serve_bytes(&dir.socket(), b"");
-    let response = ask(&dir);
+    let response = failed_call(&dir);
     assert!(response.body.contains("DeadlineExceeded"), "{response:?}");
     assert!(response.took >= TIMEOUT, "{response:?}");
 }
@@ -84,7 +87,7 @@ fn a_connection_that_is_closed_is_unavailable() {
     let dir = Dir::new();
     let listener = UnixListener::bind(dir.socket()).unwrap();
     std::thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(drop));
-    let response = ask(&dir);
+    let response = failed_call(&dir);
     assert!(
         response.body.contains("code = Unavailable desc = "),
         "{response:?}"
@@ -97,7 +100,7 @@ fn a_connection_lost_in_the_call_is_unavailable() {
     h2::serve(dir.socket().as_ref(), |call| {
         let _ = call.socket.shutdown(std::net::Shutdown::Both);
     });
-    let response = ask(&dir);
+    let response = failed_call(&dir);
     assert!(
         response.body.contains("code = Unavailable desc = "),
         "{response:?}"
@@ -105,17 +108,17 @@ fn a_connection_lost_in_the_call_is_unavailable() {
 }
 
 #[test]
-fn ok_without_a_message_is_a_failed_probe_and_the_next_one_is_as_good_as_any() {
+fn ok_without_a_message_is_a_failed_probe_and_has_no_aftereffect() {
     let dir = Dir::new();
     h2::serve(dir.socket().as_ref(), |mut call| {
-        let answer = if call.number < 3 {
+        let reply = if call.number < 3 {
             h2::ok_without_message(call.stream)
         } else {
             h2::ok(call.stream, h2::READY)
         };
-        call.send(&answer);
+        call.send(&reply);
     });
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for _ in 0..3 {
         let response = sidecar.healthz();
         assert_eq!(response.status, 500);
@@ -148,28 +151,28 @@ fn a_proxy_that_answers_for_the_driver_is_named() {
         for page in [b"".as_slice(), b"x"] {
             let dir = Dir::new();
             h2::serve(dir.socket().as_ref(), move |mut call| {
-                let answer = h2::no_grpc(call.stream, status, "application/grpc", page);
-                call.send(&answer);
+                let reply = h2::no_grpc(call.stream, status, "application/grpc", page);
+                call.send(&reply);
             });
             let words = format!("a proxy answers for the driver (HTTP {status})");
             let expected = format!("rpc error: code = {code} desc = {words}");
-            assert_eq!(ask(&dir).body, expected);
+            assert_eq!(failed_call(&dir).body, expected);
         }
     }
 }
 
-/// C-core refuses the content type before it looks at the status.
+/// C-core checks the content type before the status.
 #[test]
-fn a_page_in_place_of_a_reply_is_no_reply_of_grpc_s() {
+fn a_page_in_place_of_a_reply_is_a_failed_probe() {
     for (status, content_type) in [("502", "text/html"), ("200", "text/plain; charset=utf-8")] {
         for page in [b"".as_slice(), b"<html></html>"] {
             let dir = Dir::new();
             h2::serve(dir.socket().as_ref(), move |mut call| {
-                let answer = h2::no_grpc(call.stream, status, content_type, page);
-                call.send(&answer);
+                let reply = h2::no_grpc(call.stream, status, content_type, page);
+                call.send(&reply);
             });
             assert_eq!(
-                ask(&dir).body,
+                failed_call(&dir).body,
                 "rpc error: code = Unknown desc = the reply is not one of gRPC's (Stream removed)"
             );
         }
@@ -177,13 +180,13 @@ fn a_page_in_place_of_a_reply_is_no_reply_of_grpc_s() {
 }
 
 #[test]
-fn a_message_that_is_no_protobuf_is_a_failed_probe() {
+fn a_message_that_is_not_protobuf_is_a_failed_probe() {
     let dir = Dir::new();
     h2::serve(dir.socket().as_ref(), |mut call| {
-        let answer = h2::ok(call.stream, b"\x0a\xff\xff");
-        call.send(&answer);
+        let reply = h2::ok(call.stream, b"\x0a\xff\xff");
+        call.send(&reply);
     });
-    let response = ask(&dir);
+    let response = failed_call(&dir);
     assert!(response.body.contains("cannot be decoded"), "{response:?}");
 }
 
@@ -191,10 +194,10 @@ fn a_message_that_is_no_protobuf_is_a_failed_probe() {
 fn ready_that_is_present_but_empty_is_false() {
     let dir = Dir::new();
     h2::serve(dir.socket().as_ref(), |mut call| {
-        let answer = h2::ok(call.stream, b"\x0a\x00");
-        call.send(&answer);
+        let reply = h2::ok(call.stream, b"\x0a\x00");
+        call.send(&reply);
     });
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     assert_eq!(
         sidecar.healthz().both(),
         (500, "driver responded but is not ready")
@@ -202,14 +205,14 @@ fn ready_that_is_present_but_empty_is_false() {
 }
 
 #[test]
-fn fields_that_a_later_csi_may_add_are_passed_over() {
+fn fields_that_a_later_csi_may_add_are_ignored() {
     let dir = Dir::new();
     h2::serve(dir.socket().as_ref(), |mut call| {
         // Field 2, a number, before `ready`.
-        let answer = h2::ok(call.stream, b"\x10\x07\x0a\x02\x08\x01");
-        call.send(&answer);
+        let reply = h2::ok(call.stream, b"\x10\x07\x0a\x02\x08\x01");
+        call.send(&reply);
     });
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
 }
 
@@ -224,15 +227,15 @@ fn a_long_error_text_is_cut() {
             ("grpc-status", "9"),
             ("grpc-message", &long),
         ]);
-        let answer = h2::frame(
+        let reply = h2::frame(
             h2::HEADERS,
             h2::END_HEADERS | h2::END_STREAM,
             call.stream,
             &block,
         );
-        call.send(&answer);
+        call.send(&reply);
     });
-    let response = ask(&dir);
+    let response = failed_call(&dir);
     assert!(
         response.body.ends_with("xxx... (3976 bytes more)"),
         "{response:?}"
@@ -242,26 +245,26 @@ fn a_long_error_text_is_cut() {
 #[test]
 fn the_call_names_localhost_and_its_timeout() {
     let dir = Dir::new();
-    let (seen, headers) = std::sync::mpsc::channel();
+    let (sender, headers) = std::sync::mpsc::channel();
     h2::serve(dir.socket().as_ref(), move |mut call| {
-        seen.send(call.headers.clone()).unwrap();
-        let answer = h2::ok(call.stream, h2::READY);
-        call.send(&answer);
+        sender.send(call.headers.clone()).unwrap();
+        let reply = h2::ok(call.stream, h2::READY);
+        call.send(&reply);
     });
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     assert_eq!(sidecar.healthz().status, 200);
     let headers = headers.recv().unwrap();
-    // A path there would be refused by h2, and so by tonic.
+    // The Rust library h2, which tonic uses, refuses a path there.
     assert!(h2::contains(&headers, b"localhost"), "{headers:?}");
     assert!(!h2::contains(&headers, b"csi.sock"), "{headers:?}");
     assert!(h2::contains(&headers, b"grpc-timeout"), "{headers:?}");
 }
 
 #[test]
-fn a_driver_s_own_deadline_exceeded_is_told_in_its_words() {
+fn a_driver_s_own_deadline_exceeded_is_reported_in_its_words() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--error=4", "--message=Deadline Exceeded"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     assert_eq!(
         sidecar.healthz().both(),
         (

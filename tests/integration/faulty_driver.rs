@@ -1,6 +1,5 @@
-//! The faulty-driver suite: whatever a driver does, the answer comes in time, and
-//! the first probe after it is well again finds it well. `make hostile` runs it at
-//! full size.
+//! The faulty-driver suite: each fault of a driver is reported in time, and the first probe
+//! after the driver has recovered succeeds. `make hostile` runs it at full size.
 
 use std::io::Write as _;
 use std::os::unix::net::UnixListener;
@@ -8,30 +7,32 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::support::actor::{Actor, Behaviour};
-use super::support::misconduct::{MISCONDUCT, RESETS};
+use testkit::faulty_driver::{Behaviour, FaultyDriver};
+use testkit::misconduct::{MISCONDUCT, RESETS};
+use testkit::{Dir, Driver, LATENESS, Response, Sidecar, eventually, h2};
+
+use super::support::livenessprobe;
 use super::support::siege::is_full;
-use super::support::{Dir, Driver, LATENESS, Response, Sidecar, eventually, h2};
 
 const TIMEOUT: Duration = Duration::from_millis(500);
 
 fn sidecar(dir: &Dir) -> Sidecar {
-    Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"])
+    livenessprobe().start(&dir.socket(), &["--probe-timeout=500ms"])
 }
 
-fn in_time(response: &Response, what: &str) {
+fn is_in_time(response: &Response, what: &str) {
     assert!(response.took < TIMEOUT + LATENESS, "{what}: {response:?}");
 }
 
 #[test]
-fn each_fault_is_told_in_time_and_forgotten_at_once() {
+fn each_fault_is_reported_in_time_and_has_no_aftereffect() {
     let dir = Dir::new();
-    let actor = Actor::on_stage(dir.socket().as_ref());
+    let driver = FaultyDriver::listen(dir.socket().as_ref());
     let sidecar = sidecar(&dir);
     let mut after_the_first_round = None;
     for _ in 0..if is_full() { 20 } else { 3 } {
         for (what, behaviour, words) in MISCONDUCT {
-            actor.behaves(behaviour.clone());
+            driver.set(behaviour.clone());
             let response = sidecar.healthz();
             assert_eq!(response.status, 500, "{what}: {response:?}");
             assert!(response.body.contains(words), "{what}: {response:?}");
@@ -47,17 +48,17 @@ fn each_fault_is_told_in_time_and_forgotten_at_once() {
                 "{what}: {}",
                 response.body.len()
             );
-            in_time(&response, what);
-            actor.behaves(Behaviour::Well);
+            is_in_time(&response, what);
+            driver.set(Behaviour::Healthy);
             assert_eq!(sidecar.healthz().both(), (200, "ok"), "after {what}");
         }
         let descriptors = sidecar.descriptors();
         let memory = sidecar.status("VmRSS");
         after_the_first_round.get_or_insert((descriptors, memory));
     }
-    // By then every path has been taken once; nothing may add up.
+    // Every path has been taken once in the first round, and nothing may accumulate later.
     let (descriptors, memory) = after_the_first_round.unwrap();
-    eventually("the descriptors of before", || {
+    eventually("no more descriptors than before", || {
         sidecar.descriptors() <= descriptors
     });
     let after = sidecar.status("VmRSS");
@@ -68,29 +69,29 @@ fn each_fault_is_told_in_time_and_forgotten_at_once() {
 }
 
 #[test]
-fn a_stream_reset_with_any_code_is_told_in_time() {
+fn a_stream_reset_with_any_code_is_reported_in_time() {
     let dir = Dir::new();
-    let actor = Actor::on_stage(dir.socket().as_ref());
+    let driver = FaultyDriver::listen(dir.socket().as_ref());
     let sidecar = sidecar(&dir);
     for (what, behaviour, words) in RESETS {
-        actor.behaves(behaviour.clone());
+        driver.set(behaviour.clone());
         let response = sidecar.healthz();
         assert_eq!(response.status, 500, "{what}: {response:?}");
         assert!(response.body.starts_with(words), "{what}: {response:?}");
-        in_time(&response, what);
-        actor.behaves(Behaviour::Well);
+        is_in_time(&response, what);
+        driver.set(Behaviour::Healthy);
         assert_eq!(sidecar.healthz().both(), (200, "ok"), "after {what}");
     }
 }
 
 #[test]
-fn a_flapping_listener_is_answered_in_time_each_time() {
+fn a_listener_that_comes_and_goes_delays_no_response() {
     let dir = Dir::new();
     let sidecar = sidecar(&dir);
     for round in 0..if is_full() { 500 } else { 50 } {
         let listener = h2::serve(dir.socket().as_ref(), |mut call| {
-            let answer = h2::ok(call.stream, h2::READY);
-            call.send(&answer);
+            let reply = h2::ok(call.stream, h2::READY);
+            call.send(&reply);
         });
         assert_eq!(sidecar.healthz().both(), (200, "ok"), "round {round}");
         h2::close(&listener);
@@ -100,7 +101,7 @@ fn a_flapping_listener_is_answered_in_time_each_time() {
         if round % 10 == 0 {
             let response = sidecar.healthz();
             assert_eq!(response.status, 500);
-            in_time(&response, "down");
+            is_in_time(&response, "down");
         }
         let _ = std::fs::remove_file(dir.socket());
     }
@@ -113,12 +114,12 @@ fn a_socket_file_replaced_a_thousand_times_is_always_the_latest() {
     let calls = Arc::new(AtomicUsize::new(0));
     for round in 1..=1_000 {
         let next = dir.path().join("next.sock");
-        let seen = Arc::clone(&calls);
+        let called = Arc::clone(&calls);
         let listener = h2::serve(&next, move |mut call| {
-            // Only the listener of this round says so.
-            seen.store(round, std::sync::atomic::Ordering::SeqCst);
-            let answer = h2::ok(call.stream, h2::READY);
-            call.send(&answer);
+            // Only the listener of this round stores its number.
+            called.store(round, std::sync::atomic::Ordering::SeqCst);
+            let reply = h2::ok(call.stream, h2::READY);
+            call.send(&reply);
         });
         std::fs::rename(&next, dir.socket()).unwrap();
         assert_eq!(sidecar.healthz().both(), (200, "ok"), "round {round}");
@@ -128,17 +129,17 @@ fn a_socket_file_replaced_a_thousand_times_is_always_the_latest() {
 }
 
 #[test]
-fn a_driver_killed_in_mid_call_two_hundred_times_is_told_of_at_once() {
+fn a_driver_killed_in_mid_call_two_hundred_times_is_reported_at_once() {
     let dir = Dir::new();
     let sidecar = sidecar(&dir);
     for round in 0..200 {
         let mut driver = Driver::start(&dir.socket(), &["--hang"]);
-        let asked = sidecar.ask("/healthz");
+        let client = sidecar.spawn_get("/healthz");
         driver.process.out.wait_for(0, "probe begin");
         driver.process.kill();
-        let response = asked.join().unwrap();
+        let response = client.join().unwrap();
         assert_eq!(response.status, 500, "round {round}: {response:?}");
-        in_time(&response, "killed");
+        is_in_time(&response, "killed");
         if round % 10 == 0 {
             let _driver = Driver::start(&dir.socket(), &[]);
             assert_eq!(sidecar.healthz().both(), (200, "ok"), "round {round}");
@@ -148,14 +149,14 @@ fn a_driver_killed_in_mid_call_two_hundred_times_is_told_of_at_once() {
 
 #[test]
 fn a_reply_of_300_mb_is_not_held() {
-    /// What gRPC may hold of a connection (src/probe/ration.rs), in KiB, and as much
-    /// again for a read that is under way and the pages of the program that a
-    /// refusal touches for the first time.
+    /// In KiB: the limit of what gRPC may hold of a connection (src/probe/ration.rs), and as
+    /// much again for a read in progress and for pages of the program that a refusal touches
+    /// for the first time.
     const HELD: u64 = 2 * 1024;
     let dir = Dir::new();
     let mut driver = Driver::start(&dir.socket(), &[]);
-    // Some libraries copy it all several times before they send the first byte.
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=15s"]);
+    // Some libraries copy the whole reply several times before they send its first byte.
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=15s"]);
     for _ in 0..100 {
         assert_eq!(sidecar.healthz().both(), (200, "ok"));
     }
@@ -171,17 +172,16 @@ fn a_reply_of_300_mb_is_not_held() {
              the driver's reply to /csi.v1.Identity/Probe is far too large: more than 163840 bytes"
         );
     }
-    // The most that was resident at any moment.
     let peak = sidecar.status("VmHWM");
     println!("{before} KiB before, {peak} KiB at most");
     assert!(peak <= before + HELD, "{before} KiB, then {peak}");
 }
 
-/// What may be resident more than before whatever a driver sends, in KiB: the pages of
-/// the program that a refusal touches for the first time, and what malloc keeps.
+/// How much more memory may be resident after any misbehaviour, in KiB: pages of the program
+/// that a refusal touches for the first time, and memory that malloc keeps.
 const MORE: u64 = 2 * 1024;
 
-/// A sidecar that has made its first probes, and the most that was resident by then.
+/// Starts a sidecar, lets it probe, and returns it with its peak of resident memory.
 fn warm(dir: &Dir) -> (Sidecar, u64) {
     let sidecar = sidecar(dir);
     for _ in 0..100 {
@@ -191,37 +191,37 @@ fn warm(dir: &Dir) -> (Sidecar, u64) {
     (sidecar, peak)
 }
 
-/// A frame for the stream of a call.
 #[test]
-fn a_driver_that_pings_and_does_not_read_holds_up_no_other() {
-    let (well, ill) = (Dir::new(), Dir::new());
-    let _driver = Driver::start(&well.socket(), &[]);
-    // One at a time: gRPC answers each, until there is no room for an answer.
-    h2::serve(ill.socket().as_ref(), |mut call| {
+fn a_driver_that_pings_and_does_not_read_delays_no_other() {
+    let (healthy, faulty) = (Dir::new(), Dir::new());
+    let _driver = Driver::start(&healthy.socket(), &[]);
+    // gRPC acknowledges each of these until there is no room for another acknowledgement.
+    h2::serve(faulty.socket().as_ref(), |mut call| {
         let ping = h2::frame(h2::PING, 0, 0, &[0; 8]);
         while call.socket.write_all(&ping).is_ok() {}
     });
-    let extra = format!("--extra-csi-address=ill={}", ill.socket());
+    let extra = format!("--extra-csi-address=faulty={}", faulty.socket());
     let flags = [extra.as_str(), "--probe-timeout=500ms"];
-    let sidecar = Sidecar::start(&well.socket(), &flags);
+    let sidecar = livenessprobe().start(&healthy.socket(), &flags);
     for _ in 0..10 {
-        let asked = sidecar.ask("/healthz/ill");
-        while !asked.is_finished() {
+        let client = sidecar.spawn_get("/healthz/faulty");
+        while !client.is_finished() {
             let response = sidecar.healthz();
             assert_eq!(response.both(), (200, "ok"));
-            in_time(&response, "the other one");
+            is_in_time(&response, "the healthy driver");
         }
-        let response = asked.join().unwrap();
+        let response = client.join().unwrap();
         assert_eq!(response.status, 500);
-        in_time(&response, "the one that does not read");
+        is_in_time(&response, "the driver that does not read");
     }
 }
 
+/// Makes a frame for the stream of a call.
 type Frame = fn(u32) -> Vec<u8>;
 
 #[test]
 fn a_flood_of_small_frames_is_not_held() {
-    // Each costs C-core far more than its length.
+    // Each frame costs C-core far more memory than its length.
     let floods: &[(&str, Frame)] = &[
         ("PING", |_| h2::frame(h2::PING, 0, 0, &[0; 8])),
         ("SETTINGS", |_| h2::frame(h2::SETTINGS, 0, 0, &[])),
@@ -237,22 +237,22 @@ fn a_flood_of_small_frames_is_not_held() {
             h2::frame(h2::WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])
         }),
         ("empty DATA", |stream| h2::frame(h2::DATA, 0, stream, &[])),
-        ("a frame that nobody has defined", |_| {
+        ("a frame of an unknown type", |_| {
             h2::frame(0x55, 0, 0, &[0; 16_000])
         }),
     ];
     for (what, frame) in floods {
         let dir = Dir::new();
         let is_flood = Arc::new(Mutex::new(false));
-        let asked = Arc::clone(&is_flood);
+        let floods_now = Arc::clone(&is_flood);
         let frame = *frame;
         h2::serve(dir.socket().as_ref(), move |mut call| {
-            if !*asked.lock().unwrap() {
+            if !*floods_now.lock().unwrap() {
                 call.send(&h2::ok(call.stream, h2::READY));
                 return;
             }
             if what.contains("DATA") {
-                call.send(&h2::answer_begins(call.stream));
+                call.send(&h2::reply_begins(call.stream));
             }
             let many = frame(call.stream).repeat(64 * 1024 / frame(call.stream).len());
             while call.socket.write_all(&many).is_ok() {}
@@ -262,7 +262,7 @@ fn a_flood_of_small_frames_is_not_held() {
         for _ in 0..5 {
             let response = sidecar.healthz();
             assert_eq!(response.status, 500, "{what}: {response:?}");
-            in_time(&response, what);
+            is_in_time(&response, what);
         }
         let peak = sidecar.status("VmHWM");
         println!("{what}: {before} KiB before, {peak} KiB at most");
@@ -272,8 +272,8 @@ fn a_flood_of_small_frames_is_not_held() {
     }
 }
 
-/// As many zeros as 16,000 bytes of zlib's format hold with Huffman's fixed code
-/// (RFC 1950, RFC 1951): 2.5 MB.
+/// Returns 2.5 MB of zeros in 16,000 bytes of zlib's format, with fixed Huffman codes
+/// (RFC 1950, RFC 1951).
 fn zeros() -> Vec<u8> {
     let mut bits = Vec::new();
     let mut push = |code: u32, length: u32, is_code: bool| {
@@ -282,7 +282,7 @@ fn zeros() -> Vec<u8> {
             bits.push(code >> at & 1);
         }
     };
-    // The last block, of the fixed code; a zero, and it again 258 times, and so on.
+    // This is the last block and has fixed codes; a zero, and then again and again 258 more.
     push(0b1, 1, false);
     push(0b01, 2, false);
     push(0x30, 8, true);
@@ -296,7 +296,7 @@ fn zeros() -> Vec<u8> {
         let byte = bits.iter().rev().fold(0, |byte, bit| byte << 1 | bit);
         u8::try_from(byte).unwrap()
     }));
-    // Adler-32 of so many zeros: 1, and their number plus the first.
+    // Adler-32 of zeros is their number in the upper half, and 1 in the lower half.
     let count = 1 + 9_800 * 258;
     bytes.extend([
         u8::try_from((count % 65_521) >> 8).unwrap(),
@@ -328,28 +328,29 @@ fn a_compressed_reply_is_not_inflated() {
         for part in data.chunks(16_384) {
             call.send(&h2::frame(h2::DATA, 0, call.stream, part));
         }
-        call.send(&h2::answer_ends(call.stream, "0"));
+        call.send(&h2::reply_ends(call.stream, "0"));
     });
     let (sidecar, before) = warm(&dir);
     for _ in 0..5 {
-        // gRPC says that the algorithm is disabled, if it comes to that before the
-        // message, as it was sent, is found to be no protobuf.
+        // gRPC says that the algorithm is disabled, or the compressed message is found not to
+        // be protobuf, whichever comes first.
         assert_eq!(sidecar.healthz().status, 500);
     }
     let peak = sidecar.status("VmHWM");
-    // Inflated they are 2.5 MB.
+    // The inflated message would have 2.5 MB.
     assert!(peak <= before + MORE / 2, "{before} KiB, then {peak}");
 }
 
 #[test]
-fn a_driver_that_asks_and_does_not_read_holds_up_nobody_else() {
+fn a_driver_that_pings_slowly_and_does_not_read_delays_no_other() {
     let dirs = [Dir::new(), Dir::new()];
     let listener = UnixListener::bind(dirs[0].socket()).unwrap();
     std::thread::spawn(move || {
         for mut socket in listener.incoming().map_while(Result::ok) {
             std::thread::spawn(move || {
                 let _ = socket.write_all(&h2::frame(h2::SETTINGS, 0, 0, &[]));
-                // Each is answered by itself, until there is no room for answers.
+                // The pause makes gRPC acknowledge each ping by itself, until there is no room
+                // for another acknowledgement.
                 let ping = h2::frame(h2::PING, 0, 0, &[0; 8]);
                 while socket.write_all(&ping).is_ok() {
                     std::thread::sleep(Duration::from_micros(500));
@@ -358,16 +359,16 @@ fn a_driver_that_asks_and_does_not_read_holds_up_nobody_else() {
         }
     });
     let _driver = Driver::start(&dirs[1].socket(), &[]);
-    let extra = format!("--extra-csi-address=well={}", dirs[1].socket());
-    let mut sidecar = Sidecar::start(&dirs[0].socket(), &["--probe-timeout=2s", &extra]);
+    let extra = format!("--extra-csi-address=healthy={}", dirs[1].socket());
+    let mut sidecar = livenessprobe().start(&dirs[0].socket(), &["--probe-timeout=2s", &extra]);
     for round in 0..3 {
-        let asked = sidecar.ask("/healthz");
-        while !asked.is_finished() {
-            let response = sidecar.get("/healthz/well");
+        let client = sidecar.spawn_get("/healthz");
+        while !client.is_finished() {
+            let response = sidecar.get("/healthz/healthy");
             assert_eq!(response.both(), (200, "ok"), "round {round}");
             assert!(response.took < LATENESS, "round {round}: {response:?}");
         }
-        let response = asked.join().unwrap();
+        let response = client.join().unwrap();
         assert_eq!(response.status, 500, "round {round}");
         assert!(
             response.took < Duration::from_secs(2) + LATENESS,

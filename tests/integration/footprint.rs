@@ -1,23 +1,25 @@
-//! The memory and time that the shipped binary takes, held to what
-//! `docs/footprint.md` promises. For `make try-static`, one after the other: what
-//! `cargo build` links against glibc takes more, and so does a busy machine.
+//! The memory and time of the binary that ships, against the figures in `docs/footprint.md`.
+//! `make try-static` runs these tests one after the other: the binary that `cargo build` links
+//! against glibc needs more, and so does one on a busy machine.
 
 use std::time::{Duration, Instant};
 
-use super::support::{Dir, Driver, Sidecar, sidecar};
+use testkit::{Dir, Driver};
+
+use super::support::livenessprobe;
 
 const PROBES: usize = 1000;
 
-/// KiB: 3.0 MB in all, of which 0.5 MB belong to this process alone.
+/// In KiB: 3.0 MB in all, of which 0.5 MB are not shared with any file.
 const RESIDENT_MAX: u64 = 3_000_000 / 1024;
 const ANONYMOUS_MAX: u64 = 500_000 / 1024;
 
 #[test]
 #[ignore = "about the static binary alone; run: make try-static"]
-fn after_a_thousand_probes_it_is_as_small_as_promised() {
+fn after_a_thousand_probes_it_is_as_small_as_documented() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for _ in 0..PROBES {
         assert_eq!(sidecar.healthz().both(), (200, "ok"));
     }
@@ -31,12 +33,12 @@ fn after_a_thousand_probes_it_is_as_small_as_promised() {
     assert!(anonymous <= ANONYMOUS_MAX, "{anonymous} KiB anonymous");
 }
 
-/// KiB for each further driver.
+/// In KiB, for each further driver.
 const EXTRA_MAX: u64 = 100;
 
 #[test]
 #[ignore = "about the static binary alone; run: make try-static"]
-fn a_further_driver_is_as_small_as_promised() {
+fn a_further_driver_is_as_small_as_documented() {
     const EXTRA: usize = 10;
     let resident = |extra: usize| {
         let dirs: Vec<Dir> = (0..=extra).map(|_| Dir::new()).collect();
@@ -48,7 +50,7 @@ fn a_further_driver_is_as_small_as_promised() {
             .map(|number| format!("--extra-csi-address=n{number}={}", dirs[number].socket()))
             .collect();
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let sidecar = Sidecar::start(&dirs[0].socket(), &flags);
+        let sidecar = livenessprobe().start(&dirs[0].socket(), &flags);
         let mut paths = vec!["/healthz".to_owned()];
         paths.extend((1..=extra).map(|number| format!("/healthz/n{number}")));
         for _ in 0..100 {
@@ -70,13 +72,14 @@ const ONCE_MAX: Duration = Duration::from_millis(15);
 
 #[test]
 #[ignore = "about the static binary alone; run: make try-static"]
-fn a_single_probe_is_as_quick_as_promised() {
+fn a_single_probe_is_as_quick_as_documented() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     let mut times: Vec<Duration> = (0..21)
         .map(|_| {
             let began = Instant::now();
-            let output = sidecar::command()
+            let output = livenessprobe()
+                .command()
                 .args(["--once", &format!("--csi-address={}", dir.socket())])
                 .output()
                 .unwrap();

@@ -1,45 +1,45 @@
-//! That `make guard` fails when a figure is off, and says which: its comparison, with
-//! records that were tampered with. `make guard` itself needs the static binary.
+//! The comparison of `make guard`, with records that were changed: it fails when a figure is
+//! off, and names the figure. `make guard` itself needs the static binary.
 
 #[path = "../../benches/footprint/record.rs"]
 mod record;
 
 use record::{FIGURES, Values, differences, read, updated};
 
-const KEPT: &str = include_str!("../../benches/footprint.json");
+const RECORD: &str = include_str!("../../benches/footprint.json");
 
 fn values() -> Values {
     FIGURES.iter().map(|figure| (figure.key, 2_000)).collect()
 }
 
-/// All the same, and one figure that is measured as this.
-fn told_of(key: &'static str, measured: u64) -> Vec<String> {
+/// Returns what is reported when one figure differs from the record.
+fn reported(key: &'static str, measured: u64) -> Vec<String> {
     let mut other = values();
     other.insert(key, measured);
     differences(&values(), &other)
 }
 
 #[test]
-fn the_record_is_one() {
-    read(KEPT, "amd64").unwrap();
+fn the_record_is_valid() {
+    read(RECORD, "amd64").unwrap();
 }
 
 #[test]
-fn what_is_as_recorded_passes() {
+fn figures_as_recorded_pass() {
     assert!(differences(&values(), &values()).is_empty());
 }
 
 #[test]
-fn each_figure_that_is_off_is_told_with_both_values() {
+fn each_figure_that_is_off_is_reported_with_both_values() {
     for figure in &FIGURES {
         let allowed = 2_000 * figure.percent / 100;
         for within in [2_000 - allowed, 2_000 + allowed] {
-            assert!(told_of(figure.key, within).is_empty(), "{}", figure.key);
+            assert!(reported(figure.key, within).is_empty(), "{}", figure.key);
         }
         for beyond in [2_000 - allowed - 1, 2_000 + allowed + 1] {
-            let told = told_of(figure.key, beyond);
-            let [words] = &told[..] else {
-                panic!("{}: {told:?}", figure.key);
+            let words = reported(figure.key, beyond);
+            let [words] = &words[..] else {
+                panic!("{}: {words:?}", figure.key);
             };
             for part in [figure.words, &beyond.to_string(), "2000"] {
                 assert!(words.contains(part), "{words}");
@@ -54,7 +54,7 @@ fn a_figure_that_was_not_measured_is_off() {
 }
 
 #[test]
-fn a_record_that_is_none_is_refused() {
+fn an_invalid_record_is_refused() {
     let good = updated(None, "amd64", &values()).unwrap();
     for (text, words) in [
         (String::new(), "no JSON"),

@@ -1,26 +1,28 @@
-//! A driver behind a host's name: lookups that take their time, hosts with several addresses,
-//! and the names that need no lookup; and the driver's own name, over all that.
+//! A driver at a host's name: slow lookups, hosts with several addresses, names that need no
+//! lookup, and the name of the driver in all these cases.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
+use testkit::machine::in_namespaces;
+use testkit::{Dir, Driver, Sidecar};
 
-use super::support::{Dir, Driver, Sidecar, in_namespaces, sidecar};
+use super::support::livenessprobe;
 
-/// How late an event may be on a busy machine.
+/// How much later an event may come on a busy machine.
 const BUSY: Duration = Duration::from_secs(1);
 
-/// A free port of this loopback address.
+/// Returns a free port of this loopback address.
 fn free_port(ip: [u8; 4]) -> u16 {
     let listener = TcpListener::bind(SocketAddr::from((ip, 0))).unwrap();
     listener.local_addr().unwrap().port()
 }
 
-/// A command line that ends in the sidecar, with a getaddrinfo(3) that sleeps for so many
-/// milliseconds before it finds 127.0.0.1 for any name. `None` with the binary that ships,
-/// whose C library is in it.
+/// Returns a command line of the sidecar with a getaddrinfo(3) that sleeps for so many
+/// milliseconds and then finds 127.0.0.1 for any name. `None` means that the binary ships: its
+/// C library is linked into it and cannot be replaced.
 fn with_slow_lookups(dir: &Dir, milliseconds: u32) -> Option<Command> {
     const SLOW: &str = "
         #define _GNU_SOURCE
@@ -35,8 +37,7 @@ fn with_slow_lookups(dir: &Dir, milliseconds: u32) -> Option<Command> {
             lookup *next = (lookup *)dlsym(RTLD_NEXT, \"getaddrinfo\");
             return next(\"127.0.0.1\", service, hints, found);
         }";
-    // The C library of what ships cannot be replaced: these are for Cargo's build alone.
-    if sidecar::is_shipped() {
+    if livenessprobe().is_shipped() {
         return None;
     }
     let (source, library) = (dir.path().join("slow.c"), dir.path().join("slow.so"));
@@ -50,31 +51,31 @@ fn with_slow_lookups(dir: &Dir, milliseconds: u32) -> Option<Command> {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let mut command = sidecar::command();
+    let mut command = livenessprobe().command();
     command
         .env("LD_PRELOAD", library)
         .arg("--http-endpoint=127.0.0.1:0");
     Some(command)
 }
 
-/// A command line that ends in the sidecar, on a machine with this file of hosts.
+/// Returns a command line of the sidecar with this /etc/hosts.
 fn with_hosts(dir: &Dir, hosts: &str) -> Option<Command> {
     let mut command = in_namespaces(&["--mount"])?;
     let file = dir.path().join("hosts");
     std::fs::write(&file, hosts).unwrap();
-    let product = sidecar::command();
+    let program = livenessprobe().command();
     command
         .args(["sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""])
         .arg(file)
-        .arg(product.get_program())
-        .args(product.get_args())
+        .arg(program.get_program())
+        .args(program.get_args())
         .arg("--http-endpoint=127.0.0.1:0");
     Some(command)
 }
 
 #[test]
-fn a_slow_lookup_does_not_keep_the_name_from_being_learned() {
-    // The last one takes longer than a quick attempt has.
+fn the_driver_s_name_is_learned_in_spite_of_a_slow_lookup() {
+    // The last one takes longer than a quick attempt may take.
     for (milliseconds, within) in [(15, 1_000), (300, 1_000), (1_200, 4_000)] {
         let dir = Dir::new();
         let Some(mut command) = with_slow_lookups(&dir, milliseconds) else {
@@ -95,22 +96,22 @@ fn a_slow_lookup_does_not_keep_the_name_from_being_learned() {
 }
 
 #[test]
-fn a_name_that_comes_too_slowly_is_a_log_line() {
+fn a_name_that_comes_too_late_is_logged() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--info-hang"]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=1s"]);
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
     let line = sidecar.process.err.wait_for(0, "Cannot learn");
     let cause = "no answer to /csi.v1.Identity/GetPluginInfo from";
     assert!(line.starts_with('W') && line.contains(cause), "{line}");
 }
 
-/// The probes report a driver that does not answer at all.
+/// The probes already report a driver that does not reply at all.
 #[test]
 fn a_driver_that_hangs_is_reported_once() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--info-hang", "--hang"]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=500ms"]);
     for _ in 0..3 {
         assert_eq!(sidecar.healthz().status, 500);
     }
@@ -119,7 +120,7 @@ fn a_driver_that_hangs_is_reported_once() {
     assert!(!log.contains("Cannot learn"), "{log}");
 }
 
-/// Takes no connection, and drops what asks for one: its accept queue is full.
+/// A listener that drops all connection attempts, because its accept queue is full.
 struct BlackHole {
     _listener: Socket,
     _waiting: Vec<TcpStream>,
@@ -143,9 +144,9 @@ impl BlackHole {
 }
 
 #[test]
-fn an_address_that_drops_everything_leaves_time_for_the_next() {
+fn an_address_that_drops_everything_leaves_time_for_another() {
     let dir = Dir::new();
-    // The C library takes the one first that is like the source address, which is 127.0.0.1.
+    // The C library sorts the address first that is most like the source address, 127.0.0.1.
     let hosts = "127.0.0.1 two.test\n127.0.0.2 two.test\n";
     let Some(mut command) = with_hosts(&dir, hosts) else {
         return;
@@ -157,7 +158,7 @@ fn an_address_that_drops_everything_leaves_time_for_the_next() {
     for _ in 0..2 {
         let response = sidecar.healthz();
         assert_eq!(response.both(), (200, "ok"));
-        // It was tried, and was first.
+        // The other address was tried first.
         assert!(response.took > Duration::from_millis(500), "{response:?}");
     }
 }
@@ -168,7 +169,7 @@ fn localhost_is_not_looked_up() {
     let port = free_port([127, 0, 0, 1]);
     let _driver = Driver::start(&format!("127.0.0.1:{port}"), &[]);
     for host in ["localhost", "LOCALHOST.", "csi.localhost"] {
-        // Which a lookup would find.
+        // A lookup would find this address.
         let hosts = format!("127.0.0.3 {host}\n127.0.0.3 localhost\n");
         let Some(mut command) = with_hosts(&dir, &hosts) else {
             return;

@@ -1,14 +1,16 @@
-//! The table of answers in docs/usage.md: each situation, its status and its body.
+//! The table of responses in docs/usage.md: the status and the body in each situation.
 
 use std::time::Duration;
 
-use super::support::driver::{Library, library};
-use super::support::{Dir, Driver, LATENESS, Sidecar, http};
+use testkit::driver::{Library, library};
+use testkit::{Dir, Driver, LATENESS, http};
+
+use super::support::livenessprobe;
 
 fn healthz_of(driver_flags: &[&str]) -> (u16, String) {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), driver_flags);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let response = sidecar.healthz();
     driver.has_had_probes(1);
     (response.status, response.body)
@@ -18,7 +20,7 @@ fn healthz_of(driver_flags: &[&str]) -> (u16, String) {
 fn a_ready_driver_is_ok() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--ready"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let response = sidecar.healthz();
     assert_eq!(response.both(), (200, "ok"));
     assert_eq!(
@@ -37,7 +39,7 @@ fn a_driver_that_leaves_ready_out_is_ok() {
 fn a_driver_that_is_not_ready_fails_healthz_and_readyz_but_is_alive() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--not-ready"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let not_ready = (500, "driver responded but is not ready");
     assert_eq!(sidecar.get("/healthz").both(), not_ready);
     assert_eq!(sidecar.get("/readyz").both(), not_ready);
@@ -51,18 +53,18 @@ fn a_driver_that_is_not_ready_fails_healthz_and_readyz_but_is_alive() {
 fn a_ready_driver_is_alive_and_ready() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     assert_eq!(sidecar.get("/livez").both(), (200, "ok"));
     assert_eq!(sidecar.get("/readyz").both(), (200, "ok"));
 }
 
 #[test]
-fn a_driver_s_error_is_told_in_go_s_words() {
+fn a_driver_s_error_is_reported_in_go_s_words() {
     for (code, name) in [
         (1, "Canceled"),
         (9, "FailedPrecondition"),
         (14, "Unavailable"),
-        // Some libraries have no way to send what gRPC does not define.
+        // Some libraries cannot send a code that gRPC does not define.
         match library() {
             Library::Python | Library::Tonic => (77, "Unknown"),
             Library::Core | Library::Go | Library::Node => (77, "Code(77)"),
@@ -92,7 +94,7 @@ fn a_driver_that_hangs_is_given_up_at_the_deadline() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--hang"]);
     let timeout = Duration::from_secs(1);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=1s"]);
     let response = sidecar.healthz();
     assert_eq!(
         response.both(),
@@ -126,7 +128,7 @@ fn a_reply_of_10_mb_is_refused() {
 fn other_paths_are_not_found_and_do_not_probe() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for path in [
         "/",
         "/health",
@@ -139,7 +141,7 @@ fn other_paths_are_not_found_and_do_not_probe() {
         let response = sidecar.get(path);
         assert_eq!(response.both(), (404, "404 page not found"), "{path}");
     }
-    // None of them did: this one is the first.
+    // This request is the first that probes.
     assert_eq!(sidecar.healthz().status, 200);
     driver.has_had_probes(1);
 }
@@ -148,7 +150,7 @@ fn other_paths_are_not_found_and_do_not_probe() {
 fn queries_and_the_absolute_form_do_not_matter() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for target in [
         "/healthz?",
         "/healthz?a=b&c",
@@ -163,7 +165,7 @@ fn queries_and_the_absolute_form_do_not_matter() {
 fn any_method_probes_and_head_has_no_body() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for (number, method) in ["GET", "HEAD", "OPTIONS", "POST", "DELETE", "BREW"]
         .iter()
         .enumerate()
@@ -185,7 +187,7 @@ fn any_method_probes_and_head_has_no_body() {
 fn a_request_with_a_body_is_refused() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for head in [
         "Content-Length: 3\r\n\r\nabc",
         "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
@@ -197,17 +199,18 @@ fn a_request_with_a_body_is_refused() {
         );
         assert_eq!(response.status, 413, "{head}");
     }
-    // None of them did: this one is the first.
+    // This request is the first that probes.
     assert_eq!(sidecar.healthz().status, 200);
     driver.has_had_probes(1);
 }
 
-/// As Envoy and Linkerd ask (envoy#7753, linkerd2#402); the chunk may come later.
+/// Envoy and Linkerd send such requests (envoy#7753, linkerd2#402). The last chunk may come
+/// later than the head.
 #[test]
 fn a_chunked_body_without_content_is_no_body() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let head = "GET /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
     let whole = http::send(sidecar.address, &format!("{head}0\r\n\r\n"));
     assert_eq!(whole.both(), (200, "ok"));
@@ -215,11 +218,11 @@ fn a_chunked_body_without_content_is_no_body() {
     assert_eq!(in_pieces.both(), (200, "ok"));
 }
 
-/// Such clients wait for an answer before they send more.
+/// Such clients wait for a response before they send more.
 #[test]
 fn another_protocol_is_refused_at_its_first_line_or_byte() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for (begin, status, why) in [
         (
             "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}",
@@ -229,10 +232,10 @@ fn another_protocol_is_refused_at_its_first_line_or_byte() {
         ("GET /healthz\r\n", 400, "no HTTP/1.1"),
         ("PRI * HTTP/2.0\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
     ] {
-        let answer = http::send(sidecar.address, begin);
-        assert_eq!(answer.status, status, "{begin:?}");
-        assert!(answer.body.contains(why), "{answer:?}");
-        assert!(answer.took < Duration::from_secs(1), "{answer:?}");
+        let response = http::send(sidecar.address, begin);
+        assert_eq!(response.status, status, "{begin:?}");
+        assert!(response.body.contains(why), "{response:?}");
+        assert!(response.took < Duration::from_secs(1), "{response:?}");
     }
 }
 
@@ -240,87 +243,87 @@ fn another_protocol_is_refused_at_its_first_line_or_byte() {
 fn http_1_0_works() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let response = http::send(sidecar.address, "GET /healthz HTTP/1.0\r\n\r\n");
     assert_eq!(response.both(), (200, "ok"));
 }
 
 #[test]
-fn a_person_gets_the_whole_story() {
+fn a_verbose_response_has_all_details() {
     let dir = Dir::new();
-    let mut driver = Driver::start(&dir.socket(), &["--name=story.example"]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=400ms"]);
+    let mut driver = Driver::start(&dir.socket(), &["--name=details.example"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=400ms"]);
     sidecar.process.err.wait_for(0, "CSI driver name");
-    let lines = |response: &super::support::Response| -> Vec<String> {
+    let lines = |response: &testkit::Response| -> Vec<String> {
         response.body.lines().map(str::to_owned).collect()
     };
     let healthy = sidecar.get("/healthz?verbose");
     assert_eq!(healthy.status, 200);
-    let story = lines(&healthy);
+    let details = lines(&healthy);
     assert_eq!(
-        story[..3],
+        details[..3],
         [
             "result: ok".to_owned(),
-            "driver: story.example".to_owned(),
+            "driver: details.example".to_owned(),
             format!("address: {}", dir.socket())
         ]
     );
     assert!(
-        story[3].starts_with("took: ") && story[3].ends_with('s'),
-        "{story:?}"
+        details[3].starts_with("took: ") && details[3].ends_with('s'),
+        "{details:?}"
     );
     assert!(
-        story[4].starts_with("last success: 20") && story[4].ends_with(" ago)"),
-        "{story:?}"
+        details[4].starts_with("last success: 20") && details[4].ends_with(" ago)"),
+        "{details:?}"
     );
-    assert_eq!(story.len(), 5);
+    assert_eq!(details.len(), 5);
 
     driver.process.kill();
     std::fs::remove_file(dir.socket()).unwrap();
     let failing = sidecar.get("/livez?verbose");
     assert_eq!(failing.status, 500);
-    let story = lines(&failing);
+    let details = lines(&failing);
     assert_eq!(
-        story[0],
+        details[0],
         format!(
             "result: cannot connect to {}: no such file or directory",
             dir.socket()
         )
     );
-    assert!(story[4].starts_with("last success: 20"), "{story:?}");
+    assert!(details[4].starts_with("last success: 20"), "{details:?}");
 }
 
-/// Some are given by the front itself and some by what is behind it (RFC 9110, 6.6.1).
+/// The front writes some responses itself, and tiny_http writes the others (RFC 9110, 6.6.1).
 #[test]
-fn each_answer_has_a_date_and_the_same_server() {
+fn each_response_has_a_date_and_the_same_server() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
-    let answers = std::thread::scope(|scope| {
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
+    let responses = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..12)
             .map(|_| {
                 scope.spawn(|| {
                     let paths = ["/healthz", "/nowhere", "/metrics"].into_iter().cycle();
-                    let answers = paths.take(30).map(|path| sidecar.get(path));
-                    answers.collect::<Vec<_>>()
+                    let responses = paths.take(30).map(|path| sidecar.get(path));
+                    responses.collect::<Vec<_>>()
                 })
             })
             .collect();
-        let answers = clients
+        let responses = clients
             .into_iter()
             .flat_map(|client| client.join().unwrap());
-        answers.collect::<Vec<_>>()
+        responses.collect::<Vec<_>>()
     });
     let refused = http::send(sidecar.address, "nonsense\r\n\r\n");
-    for answer in answers.iter().chain([&refused]) {
-        let date = answer
+    for response in responses.iter().chain([&refused]) {
+        let date = response
             .header("Date")
-            .unwrap_or_else(|| panic!("{answer:?}"));
+            .unwrap_or_else(|| panic!("{response:?}"));
         assert!(date.len() == 29 && date.ends_with(" GMT"), "{date}");
         assert_eq!(
-            answer.header("Server"),
+            response.header("Server"),
             Some("csi-livenessprobe"),
-            "{answer:?}"
+            "{response:?}"
         );
     }
 }

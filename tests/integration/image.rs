@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use testkit::podman::{Podman, succeed};
+use testkit::{Dir, Driver};
 
-use super::support::podman::{Podman, succeed};
-use super::support::{Dir, Driver, siege};
+use super::support::siege;
 
 /// The archive, from packaging/try-image.sh.
 fn archive() -> PathBuf {

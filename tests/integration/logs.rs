@@ -1,19 +1,20 @@
-//! stderr: its two forms, its silence, and what it says when something changes.
+//! The log on stderr: its two forms, its lines when something changes, and no others.
 
 use std::io::{PipeReader, Read as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Child;
 use std::time::Duration;
 
-use super::support::sidecar;
-use super::support::sys::send_signal;
-use super::support::{Dir, Driver, Sidecar, eventually, h2, http};
+use testkit::sys::send_signal;
+use testkit::{Dir, Driver, eventually, h2, http};
+
+use super::support::{RECEIVED, livenessprobe};
 
 #[test]
 fn text_lines_have_klog_s_header() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--name=log.example"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let line = sidecar.process.err.wait_for(0, "CSI driver name");
     let (header, rest) = line.split_once("] ").unwrap();
     assert_eq!(rest, "\"CSI driver name\" driver=\"log.example\"");
@@ -33,11 +34,11 @@ fn text_lines_have_klog_s_header() {
 #[test]
 fn every_line_has_the_chosen_form() {
     let dir = Dir::new();
-    // A peer that makes C-core log errors of its own, too.
+    // This peer makes C-core log errors, too.
     h2::serve(dir.socket().as_ref(), |mut call| {
         call.send(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff");
     });
-    let sidecar = Sidecar::start(
+    let sidecar = livenessprobe().start(
         &dir.socket(),
         &[
             "--logging-format=json",
@@ -69,7 +70,7 @@ fn every_line_has_the_chosen_form() {
 fn the_steady_state_is_silent() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--v=4"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--v=4"]);
     sidecar.process.err.wait_for(0, "CSI driver name");
     sidecar.healthz();
     sidecar.process.err.wait_for(0, "Driver is healthy");
@@ -81,24 +82,23 @@ fn the_steady_state_is_silent() {
 }
 
 #[test]
-fn verbosity_5_logs_each_probe() {
+fn verbosity_5_logs_each_probe_and_request() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--v=5"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--v=5"]);
     for _ in 0..3 {
         sidecar.healthz();
     }
     sidecar.process.err.wait_for_count("\"Probe ended\"", 3);
-    sidecar
-        .process
-        .err
-        .wait_for_count("\"Request answered\"", 3);
+    for words in [RECEIVED, "\"Request answered\""] {
+        sidecar.process.err.wait_for_count(words, 3);
+    }
 }
 
 #[test]
 fn a_change_is_logged_with_its_cause_and_a_lasting_failure_is_not_repeated() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=100ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=100ms"]);
     for _ in 0..10 {
         assert_eq!(sidecar.healthz().status, 500);
     }
@@ -135,7 +135,7 @@ fn a_driver_s_text_cannot_forge_a_line() {
             "--name=evil\nI0101 \x1b[2J",
         ],
     );
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     sidecar.healthz();
     sidecar.process.err.wait_for(0, "Probe failed");
     sidecar.process.err.wait_for(0, "CSI driver name");
@@ -146,10 +146,10 @@ fn a_driver_s_text_cannot_forge_a_line() {
 }
 
 #[test]
-fn a_name_that_cannot_be_learned_is_told_of_and_asked_for_again() {
+fn a_name_that_cannot_be_learned_is_reported_once_and_asked_for_again() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--info-error=12"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let line = sidecar
         .process
         .err
@@ -164,10 +164,10 @@ fn a_name_that_cannot_be_learned_is_told_of_and_asked_for_again() {
 }
 
 #[test]
-fn an_empty_name_is_none() {
+fn an_empty_name_is_no_name() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--name="]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let line = sidecar
         .process
         .err
@@ -176,12 +176,12 @@ fn an_empty_name_is_none() {
 }
 
 #[test]
-fn the_name_is_known_within_a_second_of_the_first_healthy_answer_and_asked_no_more() {
+fn the_name_is_known_within_a_second_of_the_first_healthy_response_and_not_asked_for_again() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
-    let waiting = sidecar.ask("/healthz");
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
+    let client = sidecar.spawn_get("/healthz");
     let driver = Driver::start(&dir.socket(), &[]);
-    assert_eq!(waiting.join().unwrap().status, 200);
+    assert_eq!(client.join().unwrap().status, 200);
     let healthy = std::time::Instant::now();
     sidecar.process.err.wait_for(0, "CSI driver name");
     assert!(
@@ -189,7 +189,7 @@ fn the_name_is_known_within_a_second_of_the_first_healthy_answer_and_asked_no_mo
         "{:?}",
         healthy.elapsed()
     );
-    // Two more of its periods.
+    // For two more of its periods.
     std::thread::sleep(Duration::from_millis(2_200));
     assert_eq!(driver.process.out.count("GetPluginInfo"), 1);
 }
@@ -197,28 +197,31 @@ fn the_name_is_known_within_a_second_of_the_first_healthy_answer_and_asked_no_mo
 #[test]
 fn a_long_target_is_cut_in_the_log() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &["--v=5"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--v=5"]);
     assert_eq!(sidecar.get(&format!("/{}", "x".repeat(5_000))).status, 404);
-    let line = sidecar.process.err.wait_for(0, "Request answered");
-    assert!(line.len() < 1_500, "{}", line.len());
+    for words in [RECEIVED, "\"Request answered\""] {
+        let line = sidecar.process.err.wait_for(0, words);
+        assert!(line.len() < 1_500, "{}", line.len());
+    }
 }
 
-/// A sidecar that logs each probe and request into a pipe; killed with its owner.
+/// A sidecar that logs each probe and request to a pipe, killed when it is dropped.
 struct Unread {
     child: Child,
     address: SocketAddr,
 }
 
 impl Unread {
-    /// The pipe is read when the test does it, so the address, which the log
-    /// tells, has to be chosen here.
+    /// Starts it at an address that the test chooses, because the test reads the log, which has
+    /// the address, only later.
     fn start(dir: &Dir) -> (Unread, PipeReader) {
         let (pipe, stderr) = std::io::pipe().unwrap();
         let address = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
             .unwrap();
-        let child = sidecar::command()
+        let child = livenessprobe()
+            .command()
             .args([
                 &format!("--csi-address={}", dir.socket()),
                 &format!("--http-endpoint={address}"),
@@ -233,7 +236,8 @@ impl Unread {
         (sidecar, pipe)
     }
 
-    fn stops(mut self) {
+    /// Stops it, and checks that it stops cleanly.
+    fn stop(mut self) {
         send_signal(self.child.id().try_into().unwrap(), libc::SIGTERM);
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
     }
@@ -247,13 +251,12 @@ impl Drop for Unread {
 }
 
 #[test]
-fn a_stderr_that_nobody_reads_stops_nothing() {
+fn a_stderr_without_a_reader_stops_nothing() {
     let dir = Dir::new();
     let mut driver = Driver::start(&dir.socket(), &[]);
-    // A pipe that is never read, and a log line for every request and probe.
     let (sidecar, _unread) = Unread::start(&dir);
     let port = sidecar.address;
-    // A pipe holds 64 KiB, a line has some 150 bytes.
+    // A pipe holds 64 KiB, and a line has some 150 bytes.
     for _ in 0..1_000 {
         assert_eq!(http::get(port, "/healthz").both(), (200, "ok"));
     }
@@ -261,7 +264,7 @@ fn a_stderr_that_nobody_reads_stops_nothing() {
     assert_eq!(http::get(port, "/healthz").status, 500);
     let _driver = Driver::start(&dir.socket(), &[]);
     assert_eq!(http::get(port, "/healthz").both(), (200, "ok"));
-    sidecar.stops();
+    sidecar.stop();
 }
 
 #[test]
@@ -278,8 +281,8 @@ fn lines_lost_are_counted_when_stderr_is_read_again() {
         read.read_to_string(&mut text).unwrap();
         text
     });
-    // Everything that waits is written now, and at the end at the latest.
-    sidecar.stops();
+    // All lines that wait are written now, or at the end of the process.
+    sidecar.stop();
     let text = reader.join().unwrap();
     assert!(
         text.contains("\"Log lines lost, stderr was blocked\" lines="),

@@ -1,21 +1,24 @@
-//! The real binary over real sockets: each claim that the documents make about
-//! it is a test here.
+//! Tests of the real binary over real sockets. Each claim that the documents make about it is
+//! a test here.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test says what it expects by dying of it"
+    reason = "a test fails by a panic"
 )]
 
 mod support;
 
 mod addresses;
+mod architecture;
 mod bad_start;
 mod bad_values;
+mod c_core;
 mod chaos;
 mod command_line;
 mod deploy;
+mod documents;
 mod environment;
 mod environment_variables;
 mod farewell;
@@ -50,4 +53,5 @@ mod shipped;
 mod signals;
 mod soak;
 mod socket_life;
+mod vex;
 mod watchdog;

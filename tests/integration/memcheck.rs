@@ -1,43 +1,45 @@
-//! The sidecar under valgrind and strace, for what `unsafe` stands on: no byte is
-//! read that was not written or is not there, nothing is lost, and a socket that is
-//! handed to C-core is closed once. `make memcheck` runs these.
+//! The sidecar under valgrind and strace, which check what the code with `unsafe` relies on:
+//! every byte that is read has been written, no memory is leaked, and C-core closes a socket
+//! that it was given once. `make memcheck` runs these tests.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::support::actor::{Actor, Behaviour};
-use super::support::misconduct::{MISCONDUCT, RESETS};
-use super::support::{Dir, Driver, Sidecar, eventually, sidecar};
+use testkit::faulty_driver::{Behaviour, FaultyDriver};
+use testkit::misconduct::{MISCONDUCT, RESETS};
+use testkit::{Dir, Driver, Sidecar, eventually};
 
-/// Under valgrind a healthy answer takes a tenth of a second, and each driver that
-/// is silent costs this.
+use super::support::livenessprobe;
+
+/// Under valgrind a healthy response takes a tenth of a second, and one from a driver that is
+/// silent takes this long.
 const TIMEOUT: &str = "--probe-timeout=3s";
 
-/// A sidecar under a tool, which keeps its process id.
+/// Starts a sidecar under a tool that execs it, so that the process id stays the same.
 fn under(tool: &[&str], csi_address: &str) -> Sidecar {
     let mut command = Command::new(tool[0]);
     command
         .args(&tool[1..])
-        .arg(sidecar::binary())
+        .arg(livenessprobe().binary())
         .arg(format!("--csi-address={csi_address}"))
         .args(["--http-endpoint=127.0.0.1:0", TIMEOUT]);
     Sidecar::run(&mut command)
 }
 
-/// Whatever a driver and its socket can be, and each question.
-fn lead_a_life(sidecar: &Sidecar, dir: &Dir) {
+/// Goes through every fault of a driver and its socket, and every path.
+fn go_through_all_faults(sidecar: &Sidecar, dir: &Dir) {
     assert_eq!(sidecar.healthz().status, 500, "no socket");
-    let actor = Actor::on_stage(Path::new(&dir.socket()));
+    let driver = FaultyDriver::listen(Path::new(&dir.socket()));
     for (what, behaviour, words) in MISCONDUCT.iter().chain(RESETS) {
-        actor.behaves(behaviour.clone());
+        driver.set(behaviour.clone());
         let response = sidecar.get("/healthz?verbose");
         assert_eq!(response.status, 500, "{what}: {response:?}");
         assert!(response.body.contains(words), "{what}: {response:?}");
-        actor.behaves(Behaviour::Well);
+        driver.set(Behaviour::Healthy);
         assert_eq!(sidecar.healthz().both(), (200, "ok"), "after {what}");
     }
-    actor.leave();
-    assert_eq!(sidecar.healthz().status, 500, "nobody listens");
+    driver.close();
+    assert_eq!(sidecar.healthz().status, 500, "no listener");
     std::fs::remove_file(dir.socket()).unwrap();
     let _driver = Driver::start(&dir.socket(), &["--padding=8000000"]);
     assert_eq!(
@@ -50,13 +52,13 @@ fn lead_a_life(sidecar: &Sidecar, dir: &Dir) {
     }
 }
 
-/// Stops it, and gives what the tool wrote about it.
-fn told_at_the_end(mut sidecar: Sidecar, file: &Path) -> String {
+/// Stops the sidecar, and returns the log of the tool.
+fn log_at_the_end(mut sidecar: Sidecar, file: &Path) -> String {
     sidecar.process.signal(libc::SIGTERM);
     let status = sidecar.process.wait();
-    let told = std::fs::read_to_string(file).unwrap_or_default();
-    assert_eq!(status.code(), Some(0), "{told}");
-    told
+    let log = std::fs::read_to_string(file).unwrap_or_default();
+    assert_eq!(status.code(), Some(0), "{log}");
+    log
 }
 
 fn in_target(name: &str) -> PathBuf {
@@ -67,7 +69,7 @@ fn in_target(name: &str) -> PathBuf {
 
 #[test]
 #[ignore = "needs valgrind: make memcheck"]
-fn memory_is_used_as_it_may_be() {
+fn memory_is_used_properly_and_not_leaked() {
     let dir = Dir::new();
     let file = in_target("valgrind.log");
     let tool = [
@@ -79,11 +81,11 @@ fn memory_is_used_as_it_may_be() {
         &format!("--log-file={}", file.display()),
     ];
     let sidecar = under(&tool, &dir.socket());
-    lead_a_life(&sidecar, &dir);
-    let told = told_at_the_end(sidecar, &file);
-    println!("{told}");
-    assert!(told.contains("ERROR SUMMARY: 0 errors"), "{told}");
-    assert!(told.contains("HEAP SUMMARY"), "{told}");
+    go_through_all_faults(&sidecar, &dir);
+    let log = log_at_the_end(sidecar, &file);
+    println!("{log}");
+    assert!(log.contains("ERROR SUMMARY: 0 errors"), "{log}");
+    assert!(log.contains("HEAP SUMMARY"), "{log}");
 }
 
 #[test]
@@ -101,22 +103,19 @@ fn a_descriptor_is_closed_once() {
         &path,
     ];
     let sidecar = under(&tool, &dir.socket());
-    lead_a_life(&sidecar, &dir);
+    go_through_all_faults(&sidecar, &dir);
     let pid = sidecar.pid;
-    told_at_the_end(sidecar, &file);
-    // strace is a process of its own, and ends when it has written this.
-    let (mut told, end) = (String::new(), format!("{pid} +++ exited with 0 +++"));
+    log_at_the_end(sidecar, &file);
+    // strace runs on for a moment, and ends when it has written this line.
+    let (mut log, end) = (String::new(), format!("{pid} +++ exited with 0 +++"));
     eventually("the end of strace's log", || {
-        told = std::fs::read_to_string(&file).unwrap_or_default();
-        told.contains(&end)
+        log = std::fs::read_to_string(&file).unwrap_or_default();
+        log.contains(&end)
     });
-    let connected = told
-        .lines()
-        .filter(|line| line.contains("connect("))
-        .count();
-    let closed = told.lines().filter(|line| line.contains("close(")).count();
+    let connected = log.lines().filter(|line| line.contains("connect(")).count();
+    let closed = log.lines().filter(|line| line.contains("close(")).count();
     println!("{connected} connections, {closed} descriptors closed");
     assert!(connected > 2 * (MISCONDUCT.len() + RESETS.len()));
-    let twice: Vec<&str> = told.lines().filter(|line| line.contains("EBADF")).collect();
+    let twice: Vec<&str> = log.lines().filter(|line| line.contains("EBADF")).collect();
     assert!(twice.is_empty(), "{twice:#?}");
 }

@@ -1,9 +1,11 @@
-//! Metadata of a reply, as interceptors for tracing and authentication add it: what is within
-//! the limit is healthy each time, and what is beyond it fails each time, and says so.
+//! Metadata of a reply, as interceptors for tracing and authentication add it. A reply within
+//! the limit always succeeds, and one beyond it always fails and says why.
 
-use super::support::{Dir, Sidecar, h2};
+use testkit::{Dir, Sidecar, h2};
 
-/// Where a driver puts it.
+use super::support::livenessprobe;
+
+/// The part of the reply that has the metadata.
 #[derive(Clone, Copy, Debug)]
 enum Part {
     Initial,
@@ -11,7 +13,7 @@ enum Part {
     Both,
 }
 
-/// In how many entries.
+/// The number of entries.
 #[derive(Clone, Copy, Debug)]
 enum Form {
     One,
@@ -20,8 +22,8 @@ enum Form {
 
 const PARTS: [Part; 3] = [Part::Initial, Part::Trailing, Part::Both];
 
-/// Entries of this size together, as HTTP/2 counts: name, value and 32 bytes for each (RFC
-/// 9113, section 10.5.1).
+/// Returns entries of this total size. HTTP/2 counts the name, the value and 32 bytes for each
+/// (RFC 9113, section 10.5.1).
 fn entries(form: Form, size: usize) -> Vec<(String, String)> {
     const EACH: usize = 256;
     let entry = |name: String, size: usize| {
@@ -36,8 +38,8 @@ fn entries(form: Form, size: usize) -> Vec<(String, String)> {
     }
 }
 
-/// The answer of a driver that is well, with so much metadata.
-fn answer(stream: u32, part: Part, form: Form, size: usize) -> Vec<u8> {
+/// Returns the reply of a healthy driver with so much metadata.
+fn reply(stream: u32, part: Part, form: Form, size: usize) -> Vec<u8> {
     let more = entries(form, size);
     let block = |first: &[(&str, &str)], with_more: bool| {
         let more = more.iter().filter(|_| with_more);
@@ -65,15 +67,15 @@ fn answer(stream: u32, part: Part, form: Form, size: usize) -> Vec<u8> {
 fn before_a_driver_with(part: Part, form: Form, size: usize) -> (Dir, Sidecar) {
     let dir = Dir::new();
     h2::serve(dir.socket().as_ref(), move |mut call| {
-        let answer = answer(call.stream, part, form, size);
-        call.send(&answer);
+        let reply = reply(call.stream, part, form, size);
+        call.send(&reply);
     });
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     (dir, sidecar)
 }
 
 #[test]
-fn up_to_64_kib_is_healthy_each_time() {
+fn metadata_up_to_64_kib_always_succeeds() {
     for form in [Form::One, Form::Many] {
         for part in PARTS {
             for size in [9, 12, 15, 63, 64] {
@@ -88,7 +90,7 @@ fn up_to_64_kib_is_healthy_each_time() {
 }
 
 #[test]
-fn what_is_beyond_the_limit_fails_each_time_and_says_so() {
+fn metadata_beyond_the_limit_always_fails_and_the_error_says_so() {
     for form in [Form::One, Form::Many] {
         for part in PARTS {
             for size in [66, 80, 120, 300] {
@@ -97,25 +99,26 @@ fn what_is_beyond_the_limit_fails_each_time_and_says_so() {
                     let what = format!("{size} KiB, {part:?}, {form:?}, round {round}");
                     let response = sidecar.healthz();
                     assert_eq!(response.status, 500, "{what}");
-                    let is_said = response.body.contains("metadata size exceeds")
+                    let says_so = response.body.contains("metadata size exceeds")
                         || response.body.contains("is far too large");
-                    assert!(is_said, "{what}: {response:?}");
+                    assert!(says_so, "{what}: {response:?}");
                 }
             }
         }
     }
 }
 
-/// C-core's larger limit counts only once its SETTINGS are acknowledged.
+/// C-core applies the larger limit that it advertises only when the driver has acknowledged its
+/// SETTINGS.
 #[test]
 fn the_limit_does_not_wait_for_the_driver_to_acknowledge_it() {
     let dir = Dir::new();
     h2::serve_without_ack(dir.socket().as_ref(), |mut call| {
         let size = if call.number < 10 { 64 } else { 66 };
-        let answer = answer(call.stream, Part::Trailing, Form::Many, size * 1024);
-        call.send(&answer);
+        let reply = reply(call.stream, Part::Trailing, Form::Many, size * 1024);
+        call.send(&reply);
     });
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for round in 0..20 {
         let response = sidecar.healthz();
         let expected = if round < 10 { 200 } else { 500 };

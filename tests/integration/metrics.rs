@@ -1,10 +1,12 @@
-//! The metrics as they are scraped.
+//! The metrics as a scrape returns them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::support::{Dir, Driver, Sidecar, eventually, sidecar};
+use testkit::{Dir, Driver, eventually};
 
-/// The value of a series in an exposition.
+use super::support::livenessprobe;
+
+/// Returns the value of a series in a scrape.
 fn value(text: &str, series: &str) -> Option<f64> {
     text.lines()
         .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
@@ -18,17 +20,17 @@ fn now() -> f64 {
 
 #[test]
 fn upstream_s_families_are_as_recorded_line_by_line() {
-    // What csi-lib-utils' own test expects of its families (metrics_test.go), for
-    // this driver and method, in the numbers of this program: 1795165932.25, where
-    // Go's library writes 1.79516593225e+09.
+    // These are the families that csi-lib-utils' own test expects (metrics_test.go), for this
+    // driver and method. Numbers have the form of this program: 1795165932.25, which Go's
+    // library writes as 1.79516593225e+09.
     const RECORDED: &str = include_str!("../data/upstream_families.txt");
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--name=hostpath.csi.k8s.io"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     sidecar.process.err.wait_for(0, "CSI driver name");
     assert_eq!(sidecar.healthz().status, 200);
 
-    // All but the values, which are this run's.
+    // The values differ in each run.
     let series = |line: &str| match line.rsplit_once(' ') {
         Some((series, value)) if !line.starts_with('#') => {
             assert!(value.parse::<f64>().is_ok(), "{line}");
@@ -44,7 +46,7 @@ fn upstream_s_families_are_as_recorded_line_by_line() {
             line.contains("csi_sidecar_operations_seconds")
                 || line.contains("process_start_time_seconds")
         })
-        // The start's sample has a name of its own; see below.
+        // The call for the name is counted before the name is known; see below.
         .filter(|line| !line.contains("unknown-driver"))
         .map(series)
         .collect();
@@ -55,7 +57,7 @@ fn upstream_s_families_are_as_recorded_line_by_line() {
 fn calls_are_counted_by_driver_code_and_method() {
     let dir = Dir::new();
     let mut driver = Driver::start(&dir.socket(), &["--name=metrics.example"]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=500ms"]);
     sidecar.process.err.wait_for(0, "CSI driver name");
     for _ in 0..3 {
         assert_eq!(sidecar.healthz().status, 200);
@@ -69,15 +71,15 @@ fn calls_are_counted_by_driver_code_and_method() {
     let text = sidecar.get("/metrics").body;
     for line in [
         count("metrics.example", "OK", "Probe") + " 3",
-        // The start's sample has no name yet, as upstream's.
+        // The name was not known yet, as in upstream's metrics.
         count("unknown-driver", "OK", "GetPluginInfo") + " 1",
         "# TYPE process_start_time_seconds gauge".to_owned(),
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
 
-    // Not ready is a call that succeeded, an error has its code, and a
-    // connection that failed is no call.
+    // A driver that is not ready has replied OK, an error is counted by its code, and a
+    // failed connect is not a call.
     driver.process.kill();
     let mut driver = Driver::start(&dir.socket(), &["--not-ready"]);
     assert_eq!(sidecar.healthz().status, 500);
@@ -102,9 +104,9 @@ fn calls_are_counted_by_driver_code_and_method() {
 }
 
 #[test]
-fn the_content_type_is_the_text_format_s() {
+fn the_content_type_is_that_of_the_text_format() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &["--metrics-path=/m/etrics"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--metrics-path=/m/etrics"]);
     let response = sidecar.get("/m/etrics");
     assert_eq!(response.status, 200);
     assert_eq!(
@@ -119,10 +121,10 @@ fn the_content_type_is_the_text_format_s() {
 }
 
 #[test]
-fn the_start_is_this_process_s() {
+fn the_start_time_is_that_of_the_process() {
     let dir = Dir::new();
     let before = now();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     let after = now();
     let text = sidecar.get("/metrics").body;
     let started = value(&text, "process_start_time_seconds").unwrap();
@@ -130,18 +132,18 @@ fn the_start_is_this_process_s() {
 }
 
 #[test]
-fn the_driver_s_state_is_told_as_it_changes() {
+fn the_driver_s_state_changes_with_its_probes() {
     const SUCCESS: &str = "csi_sidecar_probe_success{driver_name=\"state.example\"}";
     const LAST: &str =
         "csi_sidecar_probe_last_success_timestamp_seconds{driver_name=\"state.example\"}";
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
-    // Not asked yet: there is nothing to tell.
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=500ms"]);
+    // There has been no probe, so there are no series.
     let text = sidecar.get("/metrics").body;
     assert!(!text.contains("csi_sidecar_probe_"), "{text}");
 
     assert_eq!(sidecar.healthz().status, 500);
-    // The answer comes before the deadline, at which the probe ends.
+    // The response comes before the deadline, and the probe ends at the deadline.
     let failed =
         "csi_sidecar_connect_failures_total{driver_name=\"unknown-driver\",reason=\"not_found\"}";
     eventually("a failed connection in the metrics", || {
@@ -166,7 +168,7 @@ fn the_driver_s_state_is_told_as_it_changes() {
     assert_eq!(value(&text, SUCCESS), Some(1.0));
     let last = value(&text, LAST).unwrap();
     assert!(before <= last && last <= after, "{before} {last} {after}");
-    // The gauges have moved to the name; the counter is where it was counted.
+    // The gauges have the name now. The counter keeps the label that it was counted with.
     assert_eq!(
         text.matches("csi_sidecar_probe_success{").count(),
         1,
@@ -191,9 +193,9 @@ fn the_driver_s_state_is_told_as_it_changes() {
 }
 
 #[test]
-fn the_process_is_told_as_the_kernel_sees_it() {
+fn the_metrics_of_the_process_are_those_of_the_kernel() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     sidecar.get("/metrics");
     let text = sidecar.get("/metrics").body;
     let resident = value(&text, "process_resident_memory_bytes").unwrap() / 1024.0;
@@ -205,7 +207,7 @@ fn the_process_is_told_as_the_kernel_sees_it() {
     let open = f64::from(u32::try_from(sidecar.descriptors()).unwrap());
     assert!((open..=open + 8.0).contains(&counted), "{counted} {open}");
 
-    // The kernel counts in hundredths, so it is asked for until there is one.
+    // The kernel counts in hundredths of a second, so the test scrapes until there is one.
     let mut last = value(&text, "process_cpu_seconds_total").unwrap();
     eventually("a hundredth of a second of work", || {
         let text = sidecar.get("/metrics").body;
@@ -214,15 +216,15 @@ fn the_process_is_told_as_the_kernel_sees_it() {
         last = cpu;
         cpu > 0.0
     });
-    // As soon as there is one, so there are not many.
+    // The loop ends with the first hundredth.
     assert!(last < 0.5, "{last} s");
 }
 
 #[test]
 fn the_build_is_the_one_that_version_prints() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
-    let version = sidecar::command().arg("--version").output().unwrap();
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
+    let version = livenessprobe().command().arg("--version").output().unwrap();
     let version = String::from_utf8(version.stdout).unwrap();
     let (version, revision) = version
         .trim_end()
@@ -239,7 +241,7 @@ fn a_name_that_is_far_too_long_is_cut() {
     let dir = Dir::new();
     let name = "n".repeat(5_000);
     let _driver = Driver::start(&dir.socket(), &[&format!("--name={name}")]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     sidecar.process.err.wait_for(0, "CSI driver name");
     assert_eq!(sidecar.healthz().status, 200);
     let text = sidecar.get("/metrics").body;

@@ -1,9 +1,11 @@
-//! A scrape in which each family has something to tell, for `make try-deploy`:
-//! promtool, Prometheus' own parser, the alerts and the dashboard are tried on it.
+//! A scrape in which each family has a series, for `make try-deploy`, which tries promtool,
+//! Prometheus' own parser, the alerts and the dashboard on it.
 
-use super::support::{Dir, Driver, Sidecar};
+use testkit::{Dir, Driver};
 
-/// Where the scrape is to be left.
+use super::support::livenessprobe;
+
+/// The variable with the path of the file for the scrape.
 const SCRAPE: &str = "LIVENESSPROBE_SCRAPE";
 
 #[test]
@@ -11,7 +13,7 @@ const SCRAPE: &str = "LIVENESSPROBE_SCRAPE";
 fn a_scrape_has_every_family() {
     let path = std::env::var(SCRAPE).expect(SCRAPE);
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=300ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=300ms"]);
     // One connection that fails, and one probe that succeeds.
     assert_eq!(sidecar.healthz().status, 500);
     let _driver = Driver::start(&dir.socket(), &["--name=hostpath.csi.k8s.io"]);

@@ -1,35 +1,38 @@
-//! A machine without a source of random bytes: no /dev/urandom, no getrandom(2), neither.
+//! A machine without /dev/urandom, without getrandom(2), or without both.
 
 use std::process::Command;
 
-use super::support::seccomp::refuse;
-use super::support::{Dir, Driver, Sidecar, h2, in_namespaces, sidecar};
+use testkit::machine::in_namespaces;
+use testkit::seccomp::refuse;
+use testkit::{Dir, Driver, Sidecar, h2};
+
+use super::support::livenessprobe;
 
 const NEITHER: &str =
     "no source of random bytes: getrandom(2) is refused and /dev/urandom cannot be read";
 
 const SERVE: &str = "--http-endpoint=127.0.0.1:0";
 
-/// Keeps the sidecar's exit code, and prints what is in the file of last words behind its output.
+/// Keeps the exit code of the sidecar, and prints its last words after its output.
 const AND_ITS_LAST_WORDS: &str = "{ \"$@\"; code=$?; cat /dev/termination-log; exit $code; }";
 
-/// A script that runs the sidecar, with this flag for its last, in a mount namespace in which
-/// /dev is empty but for the file of last words.
+/// Returns a command line that runs the sidecar with this flag in a mount namespace. /dev is
+/// empty there, except for the file of the last words.
 fn in_an_empty_dev(dir: &Dir, flag: &str, and_then: &str) -> Option<Command> {
     let mut command = in_namespaces(&["--mount"])?;
-    let product = sidecar::command();
+    let program = livenessprobe().command();
     let empty = "mount -t tmpfs none /dev && : > /dev/termination-log";
     command
         .args(["sh", "-c", &format!("{empty} && {and_then}"), "sh"])
-        .arg(product.get_program())
-        .args(product.get_args())
+        .arg(program.get_program())
+        .args(program.get_args())
         .arg(format!("--csi-address={}", dir.socket()))
         .arg(flag);
     Some(command)
 }
 
 #[test]
-fn no_dev_urandom_is_no_obstacle() {
+fn it_runs_without_dev_urandom() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     let Some(mut command) = in_an_empty_dev(&dir, SERVE, "exec \"$@\"") else {
@@ -42,11 +45,11 @@ fn no_dev_urandom_is_no_obstacle() {
 }
 
 #[test]
-fn no_getrandom_is_no_obstacle_either() {
+fn it_runs_without_getrandom() {
     for error in [libc::ENOSYS, libc::EPERM] {
         let dir = Dir::new();
         let _driver = Driver::start(&dir.socket(), &[]);
-        let mut command = sidecar::serving(&dir.socket());
+        let mut command = livenessprobe().serving(&dir.socket());
         refuse(&mut command, &[libc::SYS_getrandom], error);
         let sidecar = Sidecar::run(&mut command);
         for _ in 0..3 {
@@ -55,9 +58,10 @@ fn no_getrandom_is_no_obstacle_either() {
     }
 }
 
-/// Rust's hash tables need random bytes, and panic without. That is no bug of this program's.
+/// Rust's hash tables need random bytes and panic without them, which would look like a bug of
+/// the sidecar.
 #[test]
-fn neither_ends_the_start_with_its_cause() {
+fn without_both_the_start_ends_with_the_cause() {
     let dir = Dir::new();
     let Some(mut command) = in_an_empty_dev(&dir, SERVE, AND_ITS_LAST_WORDS) else {
         return;
@@ -66,18 +70,18 @@ fn neither_ends_the_start_with_its_cause() {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let err = String::from_utf8(output.stderr).unwrap();
-    let naming = format!("\"Cannot run\" err=\"{NEITHER}\"");
-    assert_eq!(err.matches(&naming).count(), 1, "{err}");
+    let line = format!("\"Cannot run\" err=\"{NEITHER}\"");
+    assert_eq!(err.matches(&line).count(), 1, "{err}");
     assert!(!err.to_lowercase().contains("panic"), "{err}");
-    // It ends before it takes a port.
+    // It ends before it listens.
     assert!(!err.contains("Listening"), "{err}");
     let last_words = String::from_utf8(output.stdout).unwrap();
     assert_eq!(last_words, format!("{NEITHER}\n"));
 }
 
-/// It runs in the driver's container, whose last words are the driver's own.
+/// `--once` runs in the driver's container, so it must not write that container's last words.
 #[test]
-fn neither_is_why_once_cannot_run() {
+fn without_both_once_ends_with_the_cause() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     let Some(mut command) = in_an_empty_dev(&dir, "--once", AND_ITS_LAST_WORDS) else {
@@ -92,11 +96,11 @@ fn neither_is_why_once_cannot_run() {
     );
 }
 
-/// The function is ours only if the object file of the archive is left out: all of it.
+/// The replaced function is used only if the linker leaves out its whole object file.
 #[test]
-fn abseil_s_own_way_is_not_linked() {
+fn the_function_of_abseil_is_not_linked() {
     let bytes = std::fs::read(env!("CARGO_BIN_EXE_livenessprobe")).unwrap();
     assert!(h2::contains(&bytes, b"ReadSeedMaterialFromOSEntropy"));
-    // Of the same object, and named by nothing that is linked.
+    // This function is in the same object file, and no code that is linked names it.
     assert!(!h2::contains(&bytes, b"GetSaltMaterial"));
 }

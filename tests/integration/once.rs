@@ -1,16 +1,19 @@
-//! A single probe by exit code and one line, and the program that puts itself
-//! where another container finds it.
+//! `--once`, a single probe that ends with an exit code and one line, and `--install`, which
+//! copies the program to where another container finds it.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use super::support::process::Process;
-use super::support::{Dir, Driver, LATENESS, h2, in_namespaces, sidecar};
+use testkit::machine::in_namespaces;
+use testkit::{Dir, Driver, LATENESS, Process, h2};
+
+use super::support::livenessprobe;
 
 fn once(dir: &Dir, flags: &[&str]) -> (Option<i32>, String) {
-    let output = sidecar::command()
+    let output = livenessprobe()
+        .command()
         .args(["--once", &format!("--csi-address={}", dir.socket())])
         .args(flags)
         .output()
@@ -42,7 +45,7 @@ fn each_outcome_has_its_code_and_its_line() {
 }
 
 #[test]
-fn a_driver_that_cannot_be_reached_is_3_and_the_cause_comes_in_time() {
+fn a_driver_that_cannot_be_reached_is_3_with_the_cause_in_time() {
     let dir = Dir::new();
     let began = Instant::now();
     let cause = format!(
@@ -75,8 +78,8 @@ fn a_driver_that_hangs_is_4_at_the_deadline() {
 fn a_reply_that_makes_grpc_panic_is_4() {
     let dir = Dir::new();
     h2::serve(dir.socket().as_ref(), |mut call| {
-        let answer = h2::ok_without_message(call.stream);
-        call.send(&answer);
+        let reply = h2::ok_without_message(call.stream);
+        call.send(&reply);
     });
     let (code, line) = once(&dir, &[]);
     assert_eq!(code, Some(4));
@@ -84,31 +87,36 @@ fn a_reply_that_makes_grpc_panic_is_4() {
 }
 
 #[test]
-fn nothing_is_left_in_the_container_of_the_driver() {
+fn nothing_is_written_in_the_container_of_the_driver() {
     let Some(mut command) = in_namespaces(&["--mount"]) else {
         return;
     };
-    // A /dev of its own, where kubelet reads that container's last words.
+    // kubelet reads the last words of that container from a file in /dev, so the script has a
+    // /dev of its own.
     let script = "mount -t tmpfs none /dev && : >/dev/termination-log && \
                   for flags in --probe-timeout=100ms --bogus; do \
                   \"$0\" --once --csi-address=/none/csi.sock $flags >/dev/out 2>&1; echo \"$?\"; \
                   done; cat /dev/termination-log";
     let output = command
-        .args(["sh", "-c", script, sidecar::binary()])
+        .args(["sh", "-c", script, livenessprobe().binary()])
         .output()
         .unwrap();
     assert_eq!(stdout(&output), "3\n2\n");
 }
 
 #[test]
-fn it_installs_itself_whole_and_runnable_whatever_was_there() {
+fn it_installs_a_complete_executable_over_any_other_file() {
     let dir = Dir::new();
     let to = dir.path().join("shared/livenessprobe");
     std::fs::create_dir(to.parent().unwrap()).unwrap();
     let install = || {
-        // A umask that would take the run bit from others.
+        // This umask would remove the permission of other users to run the file.
         let output = std::process::Command::new("sh")
-            .args(["-c", "umask 077; exec \"$0\" \"$@\"", sidecar::binary()])
+            .args([
+                "-c",
+                "umask 077; exec \"$0\" \"$@\"",
+                livenessprobe().binary(),
+            ])
             .arg(format!("--install={}", to.display()))
             .output()
             .unwrap();
@@ -117,9 +125,9 @@ fn it_installs_itself_whole_and_runnable_whatever_was_there() {
     install();
     let metadata = std::fs::metadata(&to).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o755);
-    assert!(std::fs::read(&to).unwrap() == std::fs::read(sidecar::binary()).unwrap());
+    assert!(std::fs::read(&to).unwrap() == std::fs::read(livenessprobe().binary()).unwrap());
 
-    // What somebody else has begun there is left alone.
+    // A temporary file of another process is left alone.
     let other = to.with_file_name("livenessprobe.1");
     std::fs::write(&other, "half").unwrap();
     install();
@@ -127,7 +135,7 @@ fn it_installs_itself_whole_and_runnable_whatever_was_there() {
     std::fs::remove_file(&other).unwrap();
     let metadata = std::fs::metadata(&to).unwrap();
 
-    // One that runs is replaced and goes on.
+    // A program that runs can be replaced, and goes on.
     let mut running = Process::start(std::process::Command::new(&to).args([
         &format!("--csi-address={}", dir.socket()),
         "--http-endpoint=127.0.0.1:0",
@@ -151,15 +159,16 @@ fn it_installs_itself_whole_and_runnable_whatever_was_there() {
 }
 
 #[test]
-fn what_cannot_be_installed_is_1_and_names_the_file() {
+fn an_install_that_fails_is_1_and_names_the_file() {
     let dir = Dir::new();
-    let there = dir.path().display().to_string();
+    let existing = dir.path().display().to_string();
     for (to, words) in [
-        (format!("{there}/none/livenessprobe"), "No such file"),
-        (there.clone(), "name the file in it"),
+        (format!("{existing}/none/livenessprobe"), "No such file"),
+        (existing.clone(), "name the file in it"),
         ("/proc/livenessprobe".to_owned(), "/proc/livenessprobe"),
     ] {
-        let output = sidecar::command()
+        let output = livenessprobe()
+            .command()
             .arg(format!("--install={to}"))
             .output()
             .unwrap();

@@ -3,7 +3,10 @@
 
 use std::process::{Command, Output};
 
-use super::support::{ARCH, Dir, sidecar};
+use testkit::Dir;
+use testkit::machine::ARCH;
+
+use super::support::livenessprobe;
 
 /// A program that is linked with these flags, and checked.
 fn checked(flags: &[&str]) -> Output {
@@ -63,18 +66,18 @@ fn what_is_not_fit_to_ship_is_refused() {
 fn a_damaged_or_foreign_file_is_refused() {
     let dir = Dir::new();
     let path = dir.path().join("program");
-    let whole = std::fs::read(sidecar::binary()).unwrap();
+    let whole = std::fs::read(livenessprobe().binary()).unwrap();
     std::fs::write(&path, &whole[..100_000]).unwrap();
     is_refused(&check(ARCH, &path), "is damaged");
     std::fs::write(&path, "#!/bin/sh\n").unwrap();
     is_refused(&check(ARCH, &path), "is no ELF file");
     for other in ["amd64", "arm64", "armv7", "riscv64"] {
         if other != ARCH {
-            let output = check(other, sidecar::binary().as_ref());
+            let output = check(other, livenessprobe().binary().as_ref());
             is_refused(&output, &format!("is not for {other}"));
         }
     }
-    let output = check("s390x", sidecar::binary().as_ref());
+    let output = check("s390x", livenessprobe().binary().as_ref());
     is_refused(&output, "give one of: amd64 arm64 armv7 riscv64");
 }
 

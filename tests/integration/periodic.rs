@@ -1,20 +1,22 @@
-//! Probes at a pace of the sidecar's own: the pace, the end after too many
-//! failures, the health file, and HTTP besides.
+//! Periodic probes: their pace, the exit after too many failures, the health file, and HTTP
+//! at the same time.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::support::process::Process;
-use super::support::{Dir, Driver, LATENESS, Sidecar, eventually, h2, http, sidecar};
+use testkit::{Dir, Driver, LATENESS, Process, Sidecar, eventually, h2, http};
 
-/// A sidecar that serves nothing.
+use super::support::threads::PERIODIC;
+use super::support::{RECEIVED, livenessprobe};
+
+/// Starts a sidecar that serves no HTTP.
 fn start(dir: &Dir, flags: &[&str]) -> Process {
     start_with(dir, flags, |_| {})
 }
 
 fn start_with(dir: &Dir, flags: &[&str], more: impl FnOnce(&mut Command)) -> Process {
-    let mut command = sidecar::command();
+    let mut command = livenessprobe().command();
     command
         .arg(format!("--csi-address={}", dir.socket()))
         .args(flags);
@@ -30,7 +32,7 @@ fn health_file(path: &Path) -> String {
 fn a_thousand_rounds_keep_their_pace() {
     const INTERVAL: Duration = Duration::from_millis(20);
     let dir = Dir::new();
-    // A loop that waits for the interval after each probe would need 29 s.
+    // A loop that waited for the whole interval after each probe would need 29 s.
     let driver = Driver::start(&dir.socket(), &["--delay=9ms"]);
     let mut sidecar = start(&dir, &["--interval=20ms"]);
     driver.process.out.wait_for_count("probe begin", 1);
@@ -41,8 +43,7 @@ fn a_thousand_rounds_keep_their_pace() {
     }
     let took = began.elapsed();
     println!("{took:?}");
-    // It is never quicker. A round that a busy machine misses is not made up for:
-    // 250 may be missed.
+    // It is never quicker. A busy machine may miss 250 rounds, which are not made up.
     assert!(took + INTERVAL * 5 >= INTERVAL * 1_000, "{took:?}");
     assert!(took < INTERVAL * 1_250, "{took:?}");
     assert!(sidecar.is_running());
@@ -55,16 +56,16 @@ fn a_slow_probe_never_overlaps_the_next() {
     let began = Instant::now();
     let _sidecar = start(&dir, &["--interval=50ms", "--probe-timeout=1s"]);
     driver.process.out.wait_for_count("probe end", 5);
-    // Each takes 150 ms and a little, so the fourth tick from its beginning is the
-    // next one's. Four of them, and the last one's own time.
+    // Each probe takes a little more than 150 ms, so the next one begins at the fourth tick
+    // after its beginning. The bounds are for four such intervals and the last probe.
     let took = began.elapsed();
     assert!(took >= Duration::from_millis(4 * 200 + 150), "{took:?}");
     assert!(took < Duration::from_millis(5 * 250 + 150), "{took:?}");
-    assert_eq!(driver.most_at_once(), 1);
+    assert_eq!(driver.most_in_flight(), 1);
 }
 
 #[test]
-fn so_many_failures_in_a_row_end_it_with_1_and_the_reason() {
+fn too_many_failures_in_a_row_end_it_with_1_and_the_reason() {
     let dir = Dir::new();
     let began = Instant::now();
     let mut sidecar = start(
@@ -85,20 +86,20 @@ fn so_many_failures_in_a_row_end_it_with_1_and_the_reason() {
 }
 
 #[test]
-fn one_success_forgets_the_failures_before_it() {
+fn a_success_resets_the_count_of_failures() {
     let dir = Dir::new();
     let listener = h2::serve(dir.socket().as_ref(), |mut call| {
-        // Twice ill and once well, twice, and then ill for good.
-        let answer = if call.number == 2 || call.number == 5 {
+        // Two failures and a success, twice, and then failures only.
+        let reply = if call.number == 2 || call.number == 5 {
             h2::ok(call.stream, h2::READY)
         } else {
             [
-                h2::answer_begins(call.stream),
-                h2::answer_ends(call.stream, "9"),
+                h2::reply_begins(call.stream),
+                h2::reply_ends(call.stream, "9"),
             ]
             .concat()
         };
-        call.send(&answer);
+        call.send(&reply);
     });
     let mut sidecar = start(&dir, &["--interval=20ms", "--v=5"]);
     assert_eq!(sidecar.wait().code(), Some(1));
@@ -110,7 +111,7 @@ fn one_success_forgets_the_failures_before_it() {
 fn the_health_file_comes_with_the_first_success_and_goes_with_the_last_failure() {
     let dir = Dir::new();
     let path = dir.path().join("healthy");
-    // A predecessor's.
+    // A sidecar before this one has left it behind.
     std::fs::write(&path, "old").unwrap();
     let mut sidecar = start(
         &dir,
@@ -121,14 +122,14 @@ fn the_health_file_comes_with_the_first_success_and_goes_with_the_last_failure()
             &health_file(&path),
         ],
     );
-    eventually("the predecessor's file is gone", || !path.exists());
+    eventually("no file of the sidecar before it", || !path.exists());
     let mut driver = Driver::start(&dir.socket(), &[]);
     eventually("a health file", || path.exists());
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "ok\n");
 
     driver.process.kill();
     sidecar.err.wait_for(0, "Probe failed");
-    // One failure is not too many.
+    // One failure is allowed.
     assert!(path.exists());
     assert_eq!(sidecar.wait().code(), Some(1));
     assert!(!path.exists());
@@ -150,10 +151,10 @@ fn the_health_file_goes_with_the_process() {
 }
 
 #[test]
-fn a_health_file_that_can_never_be_written_is_told_at_the_start() {
+fn a_health_file_that_cannot_be_written_ends_the_start() {
     let dir = Dir::new();
-    let there = dir.path();
-    for path in [there.join("none/healthy"), there.to_owned()] {
+    let existing = dir.path();
+    for path in [existing.join("none/healthy"), existing.to_owned()] {
         let mut sidecar = start(&dir, &[&health_file(&path)]);
         assert_eq!(sidecar.wait().code(), Some(1));
         let line = sidecar.err.wait_for(0, "cannot write the health file");
@@ -162,11 +163,12 @@ fn a_health_file_that_can_never_be_written_is_told_at_the_start() {
 }
 
 #[test]
-fn http_is_answered_from_the_same_outcomes() {
+fn http_is_answered_from_the_periodic_outcomes() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--interval=1h"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--interval=1h"]);
     driver.process.out.wait_for(0, "probe end");
+    assert_eq!(sidecar.threads_named(PERIODIC).len(), 1);
     for path in ["/healthz", "/readyz", "/livez", "/healthz?verbose"] {
         assert_eq!(sidecar.get(path).status, 200);
     }
@@ -176,37 +178,37 @@ fn http_is_answered_from_the_same_outcomes() {
 }
 
 #[test]
-fn http_asks_anew_when_the_last_outcome_is_old() {
+fn http_probes_again_when_the_last_outcome_is_old() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &[]);
     let flags = ["--interval=300ms", "--probe-timeout=300ms"];
-    let sidecar = Sidecar::start(&dir.socket(), &flags);
+    let sidecar = livenessprobe().start(&dir.socket(), &flags);
     sidecar.process.err.wait_for(0, "CSI driver name");
     driver.process.out.wait_for_count("probe end", 3);
-    // Between two rounds: a reply that waits to be read would be news.
+    // The sidecar is stopped between two rounds: a reply that waits to be read would be a
+    // fresh outcome.
     let at_rest = (0..1_000).map(|_| sidecar.descriptors()).min().unwrap();
     eventually("a moment without a probe", || {
         sidecar.process.freeze();
         let is_at_rest = sidecar.descriptors() == at_rest;
         if !is_at_rest {
-            sidecar.process.signal(libc::SIGCONT);
+            sidecar.process.thaw();
         }
         is_at_rest
     });
     driver.process.freeze();
-    // As a frozen cgroup is, for longer than an outcome lasts: the interval, the
-    // timeout and a second.
+    // For longer than an outcome is valid: the interval, the timeout and a second.
     std::thread::sleep(Duration::from_secs(2));
-    let asked = sidecar.ask("/healthz");
-    sidecar.process.signal(libc::SIGCONT);
-    let response = asked.join().unwrap();
+    let client = sidecar.spawn_get("/healthz");
+    sidecar.process.thaw();
+    let response = client.join().unwrap();
     assert_eq!(response.status, 500, "{response:?}");
-    driver.process.signal(libc::SIGCONT);
+    driver.process.thaw();
     eventually("a healthy driver", || sidecar.healthz().status == 200);
 }
 
 #[test]
-fn variables_give_values_and_flags_are_stronger() {
+fn variables_give_values_and_flags_win() {
     let dir = Dir::new();
     let began = Instant::now();
     let mut sidecar = start_with(&dir, &["--retries=2", "--timeout=100ms"], |command| {
@@ -221,15 +223,15 @@ fn variables_give_values_and_flags_are_stronger() {
         .err
         .wait_for(0, "the last of 2 failed probes in a row");
     assert!(began.elapsed() < Duration::from_millis(300) + LATENESS + LATENESS);
-    // Those whose flag is given are not looked at.
+    // A variable whose flag is given is not even read.
     assert_eq!(sidecar.err.count("Environment variable"), 0);
 }
 
 #[test]
-fn variables_alone_do_not_turn_it_on() {
+fn variables_alone_start_no_periodic_probes() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let mut command = sidecar::command();
+    let mut command = livenessprobe().command();
     command
         .arg(format!("--csi-address={}", dir.socket()))
         .arg("--health-port=0")
@@ -246,28 +248,24 @@ fn variables_alone_do_not_turn_it_on() {
     let port = sidecar.address.port();
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
     assert_eq!(http::get(address, "/healthz").both(), (200, "ok"));
-    // The thread that probes at a pace is not there.
-    assert_eq!(sidecar.threads_named("periodic"), [0; 0]);
+    assert_eq!(sidecar.threads_named(PERIODIC), [0; 0]);
 }
 
 #[test]
 fn a_stop_while_the_driver_fails_is_a_clean_stop() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--hang"]);
-    let flags = ["--retries=1", "--probe-timeout=1s"];
-    let mut sidecar = Sidecar::start(&dir.socket(), &flags);
-    let at_rest = sidecar.requests_at_rest();
-    let asked = sidecar.ask("/healthz");
-    eventually("a request under way", || {
-        sidecar.threads_named("request").len() > at_rest
-    });
+    let flags = ["--retries=1", "--probe-timeout=1s", "--v=5"];
+    let mut sidecar = livenessprobe().start(&dir.socket(), &flags);
+    let client = sidecar.spawn_get("/healthz");
+    sidecar.process.err.wait_for(0, RECEIVED);
     sidecar.process.signal(libc::SIGTERM);
     assert_eq!(sidecar.process.wait().code(), Some(0), "{}", sidecar.log());
-    assert_eq!(asked.join().unwrap().status, 500);
+    assert_eq!(client.join().unwrap().status, 500);
 }
 
 #[test]
-fn a_predecessor_s_file_is_gone_though_the_start_fails() {
+fn an_old_health_file_is_removed_even_if_the_start_fails() {
     let dir = Dir::new();
     let path = dir.path().join("healthy");
     std::fs::write(&path, "ok\n").unwrap();
@@ -279,7 +277,7 @@ fn a_predecessor_s_file_is_gone_though_the_start_fails() {
 }
 
 #[test]
-fn what_lies_in_the_health_file_s_way_is_no_trap() {
+fn a_link_or_a_fifo_in_place_of_the_temporary_health_file_does_no_harm() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     let path = dir.path().join("healthy");
@@ -303,7 +301,7 @@ fn what_lies_in_the_health_file_s_way_is_no_trap() {
 }
 
 #[test]
-fn a_health_file_that_somebody_removes_comes_back() {
+fn a_health_file_that_was_removed_is_written_again() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     let path = dir.path().join("healthy");

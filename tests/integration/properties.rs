@@ -1,11 +1,11 @@
-//! What holds for whatever strangers and operators write: each property is held to
-//! thousands of inputs made from what usually stands there, the same ones each time,
-//! and to the committed corpus. `make fuzz` lets a fuzzer look for others.
+//! Properties that hold for all input of clients, drivers and operators. Each is checked with
+//! thousands of inputs that are made of usual pieces, the same ones in each run, and with the
+//! committed corpus. `make fuzz` lets a fuzzer search for others.
 
 mod address;
-mod door;
 mod duration;
 mod flags;
+mod front;
 mod head;
 mod message;
 mod text;
@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
-/// An input, shown so that it can be read.
+/// An input that a failure shows in readable form.
 struct Input(Vec<u8>);
 
 impl std::fmt::Debug for Input {
@@ -25,9 +25,9 @@ impl std::fmt::Debug for Input {
     }
 }
 
-/// Holds a property to so many inputs. The seed is fixed: what passes here passes
-/// everywhere, and what fails can be looked at.
-fn hold(check: fn(&[u8]), cases: u32, inputs: impl Strategy<Value = Vec<u8>>) {
+/// Checks a property with so many inputs. The seed is fixed, so that each run has the same
+/// inputs and a failure can be repeated.
+fn check_inputs(check: fn(&[u8]), cases: u32, inputs: impl Strategy<Value = Vec<u8>>) {
     let config = Config {
         cases,
         rng_seed: RngSeed::Fixed(2_026),
@@ -43,10 +43,10 @@ fn hold(check: fn(&[u8]), cases: u32, inputs: impl Strategy<Value = Vec<u8>>) {
     }
 }
 
-/// Holds a property to each input that is kept for it.
-fn hold_to_corpus(target: &str, check: fn(&[u8])) {
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-    let files: Vec<_> = std::fs::read_dir(kept.join(target))
+/// Checks a property with each committed input for it.
+fn check_corpus(target: &str, check: fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    let files: Vec<_> = std::fs::read_dir(corpus.join(target))
         .expect("the corpus")
         .map(|file| file.unwrap().path())
         .collect();
@@ -57,7 +57,7 @@ fn hold_to_corpus(target: &str, check: fn(&[u8])) {
     }
 }
 
-/// One of these, or what a pattern describes, or any bytes.
+/// Makes one of these words, a text that matches the pattern, or any bytes.
 fn pieces(
     usual: &'static [&'static str],
     pattern: &'static str,
@@ -69,7 +69,7 @@ fn pieces(
     ]
 }
 
-/// Some of these behind one another.
+/// Joins some of these pieces.
 fn joined(
     pieces: impl Strategy<Value = Vec<u8>>,
     count: impl Into<prop::collection::SizeRange>,
@@ -135,8 +135,8 @@ fn a_command_line_is_followed_or_refused_in_words() {
         "\\PC{0,20}",
     );
     let words = (names, values).prop_map(|(name, value)| [name, value].concat());
-    hold(flags::check, 20_000, joined(words, 0..6));
-    hold_to_corpus("flags", flags::check);
+    check_inputs(flags::check, 20_000, joined(words, 0..6));
+    check_corpus("flags", flags::check);
 }
 
 #[test]
@@ -166,8 +166,8 @@ fn a_duration_is_go_s_or_an_error_with_an_example() {
         ],
         "[0-9]{1,20}(\\.[0-9]{0,25})?(ns|us|ms|s|m|h)",
     );
-    hold(duration::check, 50_000, joined(parts, 0..6));
-    hold_to_corpus("duration", duration::check);
+    check_inputs(duration::check, 50_000, joined(parts, 0..6));
+    check_corpus("duration", duration::check);
 }
 
 #[test]
@@ -200,11 +200,11 @@ fn an_address_is_usable_or_an_error_with_the_right_form() {
         ],
         "[a-z./:-]{0,120}",
     );
-    hold(address::check, 50_000, joined(parts, 0..6));
-    hold_to_corpus("address", address::check);
+    check_inputs(address::check, 50_000, joined(parts, 0..6));
+    check_corpus("address", address::check);
 }
 
-/// Pieces of requests.
+/// Makes requests, and pieces of them.
 fn requests() -> impl Strategy<Value = Vec<u8>> {
     let pieces = pieces(
         &[
@@ -266,8 +266,8 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
 
 #[test]
 fn a_head_has_one_verdict() {
-    hold(head::check, 50_000, requests());
-    hold_to_corpus("head", head::check);
+    check_inputs(head::check, 50_000, requests());
+    check_corpus("head", head::check);
 }
 
 #[test]
@@ -296,8 +296,8 @@ fn text_stays_one_line_and_reads_back() {
         "\\PC{0,40}",
     );
     let repeated = (parts, 1..600_usize).prop_map(|(part, count)| part.repeat(count));
-    hold(text::check, 10_000, joined(repeated, 1..4));
-    hold_to_corpus("text", text::check);
+    check_inputs(text::check, 10_000, joined(repeated, 1..4));
+    check_corpus("text", text::check);
 }
 
 #[test]
@@ -307,13 +307,13 @@ fn a_driver_s_reply_is_a_message_or_an_error() {
             let length = u8::try_from(bytes.len()).unwrap();
             [&[tag, length][..], &bytes].concat()
         });
-    hold(message::check, 50_000, joined(field, 0..6));
-    hold_to_corpus("message", message::check);
+    check_inputs(message::check, 50_000, joined(field, 0..6));
+    check_corpus("message", message::check);
 }
 
 #[test]
-fn the_door_gives_one_answer_and_closes() {
+fn the_front_sends_one_response_and_closes() {
     let inputs = (any::<u8>(), requests()).prop_map(|(how, bytes)| [&[how][..], &bytes].concat());
-    hold(door::check, 2_000, inputs);
-    hold_to_corpus("door", door::check);
+    check_inputs(front::check, 2_000, inputs);
+    check_corpus("front", front::check);
 }

@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use super::support::{ARCH, Dir};
+use testkit::Dir;
+use testkit::machine::ARCH;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -1,19 +1,21 @@
-//! Several drivers in one process, each with its own path, name and time.
+//! Several drivers in one process, each with a path, a name and deadlines of its own.
 
 use std::time::Duration;
 
+use testkit::{Dir, Driver, LATENESS, eventually};
+
 use super::support::siege::crowd;
-use super::support::{Dir, Driver, LATENESS, Sidecar, eventually};
+use super::support::{RECEIVED, livenessprobe};
 
 fn extra(name: &str, dir: &Dir) -> String {
     format!("--extra-csi-address={name}={}", dir.socket())
 }
 
-/// What an answer takes at most that no slow driver delays.
+/// How long a response may take that no slow driver delays.
 const PROMPT: Duration = Duration::from_millis(500);
 
 #[test]
-fn each_is_answered_for_by_its_path() {
+fn each_driver_has_a_path() {
     let (first, nfs, smb) = (Dir::new(), Dir::new(), Dir::new());
     let _first = Driver::start(&first.socket(), &["--name=first.example"]);
     let _nfs = Driver::start(&nfs.socket(), &["--name=nfs.example", "--not-ready"]);
@@ -23,7 +25,7 @@ fn each_is_answered_for_by_its_path() {
         "--probe-timeout=400ms".to_owned(),
     ];
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let sidecar = Sidecar::start(&first.socket(), &flags);
+    let sidecar = livenessprobe().start(&first.socket(), &flags);
     sidecar.process.err.wait_for_count("CSI driver name", 2);
 
     let missing = format!(
@@ -79,37 +81,37 @@ fn each_is_answered_for_by_its_path() {
 }
 
 #[test]
-fn one_that_hangs_delays_no_other() {
-    let (first, hung, well) = (Dir::new(), Dir::new(), Dir::new());
+fn a_driver_that_hangs_delays_no_other() {
+    let (first, hung, healthy) = (Dir::new(), Dir::new(), Dir::new());
     let _first = Driver::start(&first.socket(), &["--hang"]);
     let _hung = Driver::start(&hung.socket(), &["--hang"]);
-    let _well = Driver::start(&well.socket(), &[]);
+    let _healthy = Driver::start(&healthy.socket(), &[]);
     let flags = [
         extra("hung", &hung),
-        extra("well", &well),
+        extra("healthy", &healthy),
         "--probe-timeout=2s".to_owned(),
     ];
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let sidecar = Sidecar::start(&first.socket(), &flags);
-    // As many askers as there could be, and of every kind.
+    let sidecar = livenessprobe().start(&first.socket(), &flags);
+    // Many clients, with every kind of path.
     let kinds = ["healthz", "livez", "readyz"];
     let crowd: Vec<_> = (0..60)
         .map(|number| {
             let kind = kinds[number % 3];
             let verbose = if number % 2 == 0 { "" } else { "?verbose" };
-            let whom = ["", "/hung", "/all"][number / 20];
-            sidecar.ask(&format!("/{kind}{whom}{verbose}"))
+            let target = ["", "/hung", "/all"][number / 20];
+            sidecar.spawn_get(&format!("/{kind}{target}{verbose}"))
         })
         .collect();
     for _ in 0..30 {
-        let response = sidecar.get("/healthz/well");
+        let response = sidecar.get("/healthz/healthy");
         assert_eq!(response.both(), (200, "ok"));
         assert!(response.took < PROMPT, "{response:?}");
         let response = sidecar.get("/metrics");
         assert!(response.took < PROMPT, "{response:?}");
     }
-    for asked in crowd {
-        let response = asked.join().unwrap();
+    for client in crowd {
+        let response = client.join().unwrap();
         assert_eq!(response.status, 500);
         assert!(
             response.took < Duration::from_secs(2) + LATENESS,
@@ -120,7 +122,7 @@ fn one_that_hangs_delays_no_other() {
 }
 
 #[test]
-fn all_are_asked_at_the_same_time() {
+fn all_drivers_are_called_at_the_same_time() {
     let dirs = [Dir::new(), Dir::new(), Dir::new()];
     let _drivers: Vec<_> = dirs
         .iter()
@@ -128,7 +130,7 @@ fn all_are_asked_at_the_same_time() {
         .collect();
     let flags = [extra("b", &dirs[1]), extra("c", &dirs[2])];
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let sidecar = Sidecar::start(&dirs[0].socket(), &flags);
+    let sidecar = livenessprobe().start(&dirs[0].socket(), &flags);
     let response = sidecar.get("/healthz/all");
     assert_eq!(response.both(), (200, "ok"));
     assert!(
@@ -138,11 +140,11 @@ fn all_are_asked_at_the_same_time() {
 }
 
 #[test]
-fn two_of_one_name_are_as_well_as_the_worse_of_them() {
+fn two_drivers_of_one_name_are_healthy_only_if_both_are() {
     let (first, second) = (Dir::new(), Dir::new());
     let _first = Driver::start(&first.socket(), &["--name=same.example"]);
     let _second = Driver::start(&second.socket(), &["--name=same.example", "--not-ready"]);
-    let sidecar = Sidecar::start(&first.socket(), &[extra("second", &second).as_str()]);
+    let sidecar = livenessprobe().start(&first.socket(), &[extra("second", &second).as_str()]);
     sidecar.process.err.wait_for_count("CSI driver name", 2);
     sidecar.get("/healthz/all");
     sidecar.get("/healthz");
@@ -153,45 +155,26 @@ fn two_of_one_name_are_as_well_as_the_worse_of_them() {
 }
 
 #[test]
-fn without_others_there_is_no_all() {
+fn one_driver_alone_has_no_path_for_all() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     eventually("a sidecar", || sidecar.get("/healthz/all").status == 404);
 }
 
-/// How many threads it takes to answer these at once, before drivers that hang.
-fn requests_under_way(sidecar: &Sidecar, paths: &[String]) -> usize {
-    let at_rest = sidecar.requests_at_rest();
-    let asked: Vec<_> = paths.iter().map(|path| sidecar.ask(path)).collect();
-    let mut most = 0;
-    while !asked.iter().all(std::thread::JoinHandle::is_finished) {
-        most = most.max(sidecar.threads_named("request").len());
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    for response in asked.into_iter().map(|asked| asked.join().unwrap()) {
-        // Each has been asked: "timed out" would be a probe that was never made.
-        assert!(response.body.contains("DeadlineExceeded"), "{response:?}");
-    }
-    // Those are still there that wait for further ones.
-    most - at_rest
-}
-
 #[test]
-fn no_way_behind_the_door_is_without_a_thread() {
+fn each_path_is_served_at_once_while_every_driver_hangs() {
     for extra in [0, 1, 3, 8, 10] {
         let dirs: Vec<Dir> = (0..=extra).map(|_| Dir::new()).collect();
-        let _drivers: Vec<Driver> = dirs
+        let drivers: Vec<Driver> = dirs
             .iter()
             .map(|dir| Driver::start(&dir.socket(), &["--hang"]))
             .collect();
         let mut flags: Vec<String> = (1..=extra)
             .map(|number| self::extra(&format!("n{number}"), &dirs[number]))
             .collect();
-        flags.push("--probe-timeout=1s".to_owned());
+        flags.extend(["--probe-timeout=1s".to_owned(), "--v=5".to_owned()]);
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let sidecar = Sidecar::start(&dirs[0].socket(), &flags);
-        // Three ways to ask for the first, for whom there are three streams (one more
-        // is the metrics'), and one for each of the others and for all.
+        let sidecar = livenessprobe().start(&dirs[0].socket(), &flags);
         let mut paths: Vec<String> = ["/healthz", "/livez", "/healthz?verbose"]
             .map(str::to_owned)
             .to_vec();
@@ -199,19 +182,32 @@ fn no_way_behind_the_door_is_without_a_thread() {
         if extra > 0 {
             paths.push("/healthz/all".to_owned());
         }
-        assert_eq!(requests_under_way(&sidecar, &paths), paths.len(), "{extra}");
+        let clients: Vec<_> = paths.iter().map(|path| sidecar.spawn_get(path)).collect();
+        sidecar.process.err.wait_for_count(RECEIVED, paths.len());
+        // Each driver is called although none of the others replies.
+        for driver in &drivers {
+            driver.process.out.wait_for(0, "probe begin");
+        }
+        let metrics = sidecar.get("/metrics");
+        assert!(metrics.took < PROMPT, "{metrics:?}");
+        for response in clients.into_iter().map(|client| client.join().unwrap()) {
+            // "timed out" would come from a probe that never began.
+            assert!(response.body.contains("DeadlineExceeded"), "{response:?}");
+            let most = Duration::from_secs(1) + LATENESS;
+            assert!(response.took < most, "{response:?}");
+        }
     }
 }
 
 #[test]
-fn a_crowd_before_one_that_hangs_takes_no_other_one_s_places() {
+fn a_crowd_before_a_driver_that_hangs_leaves_room_for_requests_about_others() {
     let (first, hung) = (Dir::new(), Dir::new());
     let _first = Driver::start(&first.socket(), &[]);
     let _hung = Driver::start(&hung.socket(), &["--hang"]);
     let flags = [extra("hung", &hung), "--probe-timeout=10s".to_owned()];
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let sidecar = Sidecar::start(&first.socket(), &flags);
-    // More than there are places in all.
+    let sidecar = livenessprobe().start(&first.socket(), &flags);
+    // More than all places together.
     let request = b"GET /healthz/hung HTTP/1.1\r\nHost: x\r\n\r\n";
     let crowd = crowd(sidecar.address, 600, request);
     for _ in 0..10 {

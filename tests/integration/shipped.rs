@@ -1,16 +1,17 @@
-//! The least that each binary must show before it is shipped: it starts, tells
-//! its version, answers from a real driver, outlives a panic, and stops. Nothing
-//! here is about time, so that it also holds under an emulator of another
-//! processor (`make try-static ARCH=arm64`).
+//! The minimum that each binary must do before it ships: it starts, prints its version, probes
+//! a real driver, survives a panic, and stops. No test here depends on time, so that all hold
+//! under an emulator of another processor, too (`make try-static ARCH=arm64`).
 
-use super::support::{Dir, Driver, Sidecar, h2, sidecar};
+use testkit::{Dir, Driver, Sidecar, h2};
 
-/// Ample, as an emulator takes its time.
+use super::support::livenessprobe;
+
+/// Long, because an emulator is slow.
 const TIMEOUT: &str = "--probe-timeout=15s";
 
 #[test]
-fn it_tells_its_version() {
-    let output = sidecar::command().arg("--version").output().unwrap();
+fn it_prints_its_version() {
+    let output = livenessprobe().command().arg("--version").output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     let begin = concat!("livenessprobe ", env!("CARGO_PKG_VERSION"), " (");
@@ -18,57 +19,57 @@ fn it_tells_its_version() {
 }
 
 #[test]
-fn it_answers_from_a_driver_that_is_ready_and_stops_with_0() {
+fn it_probes_a_driver_that_is_ready_and_stops_with_0() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let mut sidecar = Sidecar::start(&dir.socket(), &[TIMEOUT]);
+    let mut sidecar = livenessprobe().start(&dir.socket(), &[TIMEOUT]);
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
     sidecar.process.signal(libc::SIGTERM);
     assert_eq!(sidecar.process.wait().code(), Some(0));
 }
 
 #[test]
-fn it_answers_from_a_driver_that_is_not_ready() {
+fn it_probes_a_driver_that_is_not_ready() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &["--not-ready"]);
-    let sidecar = Sidecar::start(&dir.socket(), &[TIMEOUT]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[TIMEOUT]);
     assert_eq!(
         sidecar.healthz().both(),
         (500, "driver responded but is not ready")
     );
 }
 
-/// That a panic is caught hangs on the unwinder that the binary was linked with.
+/// The unwinder that the binary is linked with must catch a panic.
 #[test]
-fn it_outlives_a_panic() {
+fn it_survives_a_panic() {
     let dir = Dir::new();
     h2::serve(dir.socket().as_ref(), |mut call| {
-        let answer = match call.number {
+        let reply = match call.number {
             0 => h2::ok_without_message(call.stream),
             _ => h2::ok(call.stream, h2::READY),
         };
-        call.send(&answer);
+        call.send(&reply);
     });
-    let sidecar = Sidecar::start(&dir.socket(), &[TIMEOUT]);
-    let answer = sidecar.healthz();
-    assert_eq!(answer.status, 500);
-    assert!(answer.body.contains("gRPC panicked"), "{answer:?}");
+    let sidecar = livenessprobe().start(&dir.socket(), &[TIMEOUT]);
+    let response = sidecar.healthz();
+    assert_eq!(response.status, 500);
+    assert!(response.body.contains("gRPC panicked"), "{response:?}");
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
 }
 
-/// Kernels for ARM have pages of 16 KiB (Raspberry Pi 5), 32 KiB (QNAP) and 64 KiB (RHEL),
-/// and a heap or a thread's stack that counts on 4 KiB fails there. Only an emulator can
-/// have them here; other processors' pages are of 4 KiB.
+/// Kernels for ARM have pages of 16 KiB (Raspberry Pi 5), 32 KiB (QNAP) and 64 KiB (RHEL), and
+/// a heap or a thread's stack that relies on 4 KiB fails there. This test needs an emulator
+/// for them; the other processors have pages of 4 KiB.
 #[test]
-fn larger_pages_are_as_good_as_any() {
-    let Some(runner) = sidecar::runner() else {
+fn it_runs_with_larger_pages() {
+    let Some(runner) = livenessprobe().runner() else {
         return;
     };
     let sizes: &[&str] = if runner.contains("-aarch64-") {
         &["16384", "32768", "65536"]
     } else if runner.contains("-arm-") {
-        // With 64 KiB qemu 7.2 fails an assertion of its own before it runs anything: the
-        // last page of 32 bits ends beyond them (page_set_flags in translate-all.c).
+        // With 64 KiB, qemu 7.2 fails an assertion of its own before it runs the program: the
+        // end of the last page is beyond 32 bits (page_set_flags in translate-all.c).
         &["16384", "32768"]
     } else {
         return;
@@ -76,15 +77,15 @@ fn larger_pages_are_as_good_as_any() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     for size in sizes {
-        let mut command = sidecar::command();
+        let mut command = livenessprobe().command();
         command
             .arg(format!("--csi-address={}", dir.socket()))
             .args(["--http-endpoint=127.0.0.1:0", TIMEOUT])
             .env("QEMU_PAGESIZE", size);
         let sidecar = Sidecar::run(&mut command);
         for probe in 0..1_000 {
-            let answer = sidecar.healthz();
-            assert_eq!(answer.both(), (200, "ok"), "{size}, probe {probe}");
+            let response = sidecar.healthz();
+            assert_eq!(response.both(), (200, "ok"), "{size}, probe {probe}");
         }
     }
 }

@@ -1,82 +1,84 @@
-//! The soak: many probes, a third of them failing in every way that is known, and
-//! nothing adds up. `make soak` runs it.
+//! The soak: many probes, a third of which fail by every known fault, after which the sidecar
+//! uses no more memory, descriptors or threads than before. `make soak` runs it.
 
+mod fault;
 mod figures;
-mod lane;
-mod stage;
-mod way;
+mod rig;
+mod worker;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::support::{Sidecar, sidecar};
-use figures::Figures;
-use lane::{Lane, TIMEOUT, Tally};
-use way::Way;
+use testkit::Sidecar;
 
-/// What is measured first is measured after so many probes.
+use super::support::livenessprobe;
+use fault::Fault;
+use figures::Figures;
+use worker::{Counts, TIMEOUT, Worker};
+
+/// The first measurement comes after so many probes.
 const WARM_UP: usize = 1_000;
 
-/// Probes at the least, in seconds.
+/// The smallest number of probes, and the seconds for them.
 const PACE: (u64, u64) = (100_000, 300);
 
-/// Resident memory that may stay behind, in KiB: of what ships, and of what
-/// `cargo build` links against glibc. There, what is freed is not always given back,
-/// and the most that was needed at once is not seen within the first probes.
+/// How much more resident memory there may be at the end, in KiB, in the binary that ships
+/// and in the one that `cargo build` links against glibc. glibc does not return all memory
+/// that is freed, and its peak is not reached within the first probes.
 const LEFT_BEHIND: u64 = 256;
 const LEFT_BEHIND_BY_GLIBC: u64 = 2 * 1024;
 
-/// One failing probe in so many may be answered late, if by less than its timeout: all
-/// drivers and clients are on the same processors, and none may keep the soak from
-/// telling of what adds up.
+/// One failing probe in so many may be late, by less than its timeout. All drivers and
+/// clients share the processors of this machine, and a late response must not end a soak that
+/// is about leaks.
 const ON_TIME: usize = 1_000;
 
-/// Drivers. Those that keep probes waiting cost little: there are as many as make
-/// each way to wait happen often in a short soak.
-const LANES: usize = 6;
-/// Of these, those that are told of at once, and keep the machine busy.
-const BUSY_LANES: usize = 2;
+/// Workers. Those whose probes wait cost little; there are enough of them for each slow fault
+/// to happen often in a short soak.
+const WORKERS: usize = 6;
+/// Workers of these whose probes fail at once, which keeps the machine busy.
+const BUSY_WORKERS: usize = 2;
 
-/// Between two lines about what there is so far.
+/// The time between two lines of progress.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
-/// Between two scrapes.
+/// The time between two scrapes.
 const SCRAPE_EVERY: Duration = Duration::from_secs(1);
 
 #[test]
 #[ignore = "takes minutes; run: make soak"]
 fn many_probes_leave_nothing_behind() {
     let time = seconds();
-    let [quick, slow] = [way::quick(), way::slow()].map(Ways::new);
-    let extra = |number: usize| Lane::extra(format!("n{number}"));
-    let mut lanes: Vec<Lane> = (1..LANES).map(extra).collect();
-    lanes.insert(0, Lane::first());
-    let sidecar = sidecar(&lanes);
+    let [quick, slow] = [fault::quick(), fault::slow()].map(Faults::new);
+    let extra = |number: usize| Worker::extra(format!("n{number}"));
+    let mut workers: Vec<Worker> = (1..WORKERS).map(extra).collect();
+    workers.insert(0, Worker::first());
+    let sidecar = sidecar(&workers);
     let soak = Soak {
         sidecar: &sidecar,
-        tally: Tally::default(),
+        counts: Counts::default(),
         began: Instant::now(),
     };
 
-    let (busy, patient) = lanes.split_at_mut(BUSY_LANES);
-    soak.run(&mut [(&quick, busy), (&slow, patient)], |rounds, _| {
+    let (busy, waiting) = workers.split_at_mut(BUSY_WORKERS);
+    soak.run(&mut [(&quick, busy), (&slow, waiting)], |rounds, _| {
         rounds >= 1
     });
-    soak.run(&mut [(&quick, &mut lanes)], |_, probes| probes >= WARM_UP);
+    soak.run(&mut [(&quick, &mut workers)], |_, probes| probes >= WARM_UP);
     soak.scrape();
     let before = Figures::settled(&sidecar);
-    println!("after {} probes: {before}", soak.tally.probes());
+    println!("after {} probes: {before}", soak.counts.probes());
 
     let until = Instant::now() + Duration::from_secs(time);
-    let (busy, patient) = lanes.split_at_mut(BUSY_LANES);
-    soak.run(&mut [(&quick, busy), (&slow, patient)], |_, _| {
+    let (busy, waiting) = workers.split_at_mut(BUSY_WORKERS);
+    soak.run(&mut [(&quick, busy), (&slow, waiting)], |_, _| {
         Instant::now() >= until
     });
     let after = Figures::settled(&sidecar);
-    let [probes, failing, late] = soak.tally.so_far();
+    let [probes, failing, late] = soak.counts.so_far();
     println!(
         "after {probes} probes: {after}\n\
-         {failing} of them failed, in {} ways, in each at least {} times; {late} were told late",
+         {failing} of them failed, by {} faults, each at least {} times; {late} were late",
         quick.list.len() + slow.list.len(),
         quick.rounds().min(slow.rounds()),
     );
@@ -94,27 +96,26 @@ fn many_probes_leave_nothing_behind() {
     }
 }
 
-/// How long it goes on, in seconds.
+/// Returns how long the soak lasts, in seconds.
 fn seconds() -> u64 {
     std::env::var("SOAK_SECONDS").map_or(300, |seconds| seconds.parse().expect("SOAK_SECONDS"))
 }
 
 fn left_behind() -> u64 {
-    if sidecar::is_shipped() {
+    if livenessprobe().is_shipped() {
         LEFT_BEHIND
     } else {
         LEFT_BEHIND_BY_GLIBC
     }
 }
 
-/// One that asks the drivers of all lanes, and knows their names: those who ask for
-/// them have ended.
-fn sidecar(lanes: &[Lane]) -> Sidecar {
-    let flags: Vec<String> = lanes.iter().map(Lane::flag).collect();
+/// Starts a sidecar for the drivers of all workers, and waits until it knows their names. The
+/// threads that ask for the names have ended then.
+fn sidecar(workers: &[Worker]) -> Sidecar {
+    let flags: Vec<String> = workers.iter().map(Worker::flag).collect();
     let sidecar = Sidecar::run(
-        sidecar::command()
-            // One heap in glibc, as in musl: each of many has its own most.
-            .env("MALLOC_ARENA_MAX", "1")
+        livenessprobe()
+            .command()
             .arg("--http-endpoint=127.0.0.1:0")
             .arg(format!("--probe-timeout={}s", TIMEOUT.as_secs()))
             .args(&flags),
@@ -124,63 +125,63 @@ fn sidecar(lanes: &[Lane]) -> Sidecar {
     sidecar
 }
 
-/// Ways to fail, and whose turn it is.
-struct Ways {
-    list: Vec<Way>,
-    turns: AtomicUsize,
+/// Faults, provoked one after the other by several workers.
+struct Faults {
+    list: Vec<Fault>,
+    provoked: AtomicUsize,
 }
 
-impl Ways {
-    fn new(list: Vec<Way>) -> Ways {
-        Ways {
+impl Faults {
+    fn new(list: Vec<Fault>) -> Faults {
+        Faults {
             list,
-            turns: AtomicUsize::new(0),
+            provoked: AtomicUsize::new(0),
         }
     }
 
-    fn next(&self) -> &Way {
-        let turn = self.turns.fetch_add(1, Ordering::SeqCst);
-        &self.list[turn % self.list.len()]
+    fn next(&self) -> &Fault {
+        let number = self.provoked.fetch_add(1, Ordering::SeqCst);
+        &self.list[number % self.list.len()]
     }
 
-    /// How often each of them has happened.
+    /// Returns how often each of them has been provoked.
     fn rounds(&self) -> usize {
-        self.turns.load(Ordering::SeqCst) / self.list.len()
+        self.provoked.load(Ordering::SeqCst) / self.list.len()
     }
 }
 
 struct Soak<'a> {
     sidecar: &'a Sidecar,
-    tally: Tally,
+    counts: Counts,
     began: Instant,
 }
 
 impl Soak<'_> {
-    /// Has these lanes fail in these ways until it is over, for the rounds of their
-    /// ways and the number of all probes, or until anything is wrong.
+    /// Lets each group of workers provoke its faults until `is_over` returns true for the
+    /// rounds of its faults and the number of all probes, or until a check fails.
     fn run(
         &self,
-        groups: &mut [(&Ways, &mut [Lane])],
+        groups: &mut [(&Faults, &mut [Worker])],
         is_over: impl Fn(usize, usize) -> bool + Sync,
     ) {
         let is_wrong = AtomicBool::new(false);
         let (working, all_ended) = mpsc::channel();
         std::thread::scope(|scope| {
             let _alarm = Alarm(&is_wrong);
-            let lanes = groups.iter_mut().flat_map(|(ways, lanes)| {
-                let ways: &Ways = ways;
-                lanes.iter_mut().map(move |lane| (ways, lane))
+            let workers = groups.iter_mut().flat_map(|(faults, workers)| {
+                let faults: &Faults = faults;
+                workers.iter_mut().map(move |worker| (faults, worker))
             });
-            for (ways, lane) in lanes {
+            for (faults, worker) in workers {
                 let working = working.clone();
                 let (is_wrong, is_over) = (&is_wrong, &is_over);
                 scope.spawn(move || {
                     let _alarm = Alarm(is_wrong);
                     let _working = working;
                     while !is_wrong.load(Ordering::Relaxed)
-                        && !is_over(ways.rounds(), self.tally.probes())
+                        && !is_over(faults.rounds(), self.counts.probes())
                     {
-                        lane.take_turn(ways.next(), self.sidecar, &self.tally);
+                        worker.fail(faults.next(), self.sidecar, &self.counts);
                     }
                 });
             }
@@ -189,20 +190,20 @@ impl Soak<'_> {
         });
     }
 
-    /// Scrapes and reports until all lanes have come to their end.
+    /// Scrapes and reports until all workers have ended.
     fn watch(&self, all_ended: &mpsc::Receiver<()>) {
-        let mut last = (Instant::now(), self.tally.probes());
+        let mut last = (Instant::now(), self.counts.probes());
         while all_ended.recv_timeout(SCRAPE_EVERY) == Err(RecvTimeoutError::Timeout) {
             self.scrape();
             if last.0.elapsed() >= REPORT_EVERY {
                 self.report(last);
-                last = (Instant::now(), self.tally.probes());
+                last = (Instant::now(), self.counts.probes());
             }
         }
     }
 
     fn report(&self, (since, before): (Instant, usize)) {
-        let [probes, failing, _] = self.tally.so_far();
+        let [probes, failing, _] = self.counts.so_far();
         let rate = u128::try_from(probes - before).unwrap() * 1_000 / since.elapsed().as_millis();
         println!(
             "{:5} s  {probes} probes, {failing} failing, {rate} a second; {}",
@@ -211,7 +212,7 @@ impl Soak<'_> {
         );
     }
 
-    /// How many probes have ended, and how many of them failed, as the metrics have it.
+    /// Returns how many probes have ended and how many of them failed, by the metrics.
     fn scrape(&self) -> [usize; 2] {
         let response = self.sidecar.get("/metrics");
         assert_eq!(response.status, 200, "{response:?}");
@@ -226,12 +227,12 @@ impl Soak<'_> {
                 && line.contains("method_name=\"/csi.v1.Identity/Probe\"")
         };
         let called = sum(&is_called);
-        let well = sum(&|line| is_called(line) && line.contains("grpc_status_code=\"OK\""));
-        [called + unconnected, called + unconnected - well]
+        let healthy = sum(&|line| is_called(line) && line.contains("grpc_status_code=\"OK\""));
+        [called + unconnected, called + unconnected - healthy]
     }
 }
 
-/// Tells all lanes that one of them, or who watches them, has found something wrong.
+/// Stops all workers when the thread that holds it panics, because a check has failed.
 struct Alarm<'a>(&'a AtomicBool);
 
 impl Drop for Alarm<'_> {

@@ -1,4 +1,4 @@
-//! What happens to the driver's socket, and what the next probe says of it.
+//! What can happen to the driver's socket, and what the next probe reports.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
@@ -7,12 +7,14 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::support::seccomp::{Call, refuse, refuse_to_connect};
-use super::support::sidecar;
-use super::support::sys::{is_root, shorten_queue};
-use super::support::{Dir, Driver, LATENESS, Sidecar, h2, in_namespaces, skipped};
+use testkit::machine::{in_namespaces, skipped};
+use testkit::seccomp::{Call, refuse, refuse_to_connect};
+use testkit::sys::{is_root, shorten_queue};
+use testkit::{Dir, Driver, Sidecar, h2};
 
-/// A failing connect answers this long before the deadline.
+use super::support::{assert_deadline_exceeded, livenessprobe};
+
+/// A connect that fails is reported this long before the deadline.
 const MARGIN: Duration = Duration::from_millis(100);
 
 fn cannot_connect(dir: &Dir, cause: &str) -> String {
@@ -20,9 +22,9 @@ fn cannot_connect(dir: &Dir, cause: &str) -> String {
 }
 
 #[test]
-fn a_driver_that_is_not_there_is_told_of_before_the_deadline() {
+fn a_driver_that_is_not_there_is_reported_before_the_deadline() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=1s"]);
     let response = sidecar.healthz();
     assert_eq!(
         response.both(),
@@ -39,15 +41,15 @@ fn a_driver_that_is_not_there_is_told_of_before_the_deadline() {
 }
 
 #[test]
-fn a_socket_that_appears_within_the_window_succeeds() {
+fn a_socket_that_appears_before_the_deadline_succeeds() {
     let dir = Dir::new();
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=5s"]);
-    let waiting = sidecar.ask("/healthz");
-    // Half-way: a driver is started once the probe has begun to wait.
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=5s"]);
+    let client = sidecar.spawn_get("/healthz");
+    // The driver starts while the probe waits.
     std::thread::sleep(Duration::from_millis(500));
-    assert!(!waiting.is_finished());
+    assert!(!client.is_finished());
     let _driver = Driver::start(&dir.socket(), &[]);
-    let response = waiting.join().unwrap();
+    let response = client.join().unwrap();
     assert_eq!(response.both(), (200, "ok"));
     assert!(response.took < Duration::from_secs(4), "{response:?}");
 }
@@ -56,7 +58,7 @@ fn a_socket_that_appears_within_the_window_succeeds() {
 fn a_socket_file_deleted_under_a_living_driver_fails() {
     let dir = Dir::new();
     let mut driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=500ms"]);
     assert_eq!(sidecar.healthz().status, 200);
     std::fs::remove_file(dir.socket()).unwrap();
     let response = sidecar.healthz();
@@ -71,10 +73,10 @@ fn a_socket_file_deleted_under_a_living_driver_fails() {
 }
 
 #[test]
-fn a_driver_that_replaced_another_is_the_one_that_answers() {
+fn a_driver_that_replaced_another_is_the_one_that_is_called() {
     let dir = Dir::new();
     let first = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     assert_eq!(sidecar.healthz().status, 200);
     std::fs::remove_file(dir.socket()).unwrap();
     let second = Driver::start(&dir.socket(), &["--error=9", "--message=I am the second"]);
@@ -93,16 +95,16 @@ fn a_driver_that_replaced_another_is_the_one_that_answers() {
 #[test]
 fn a_closed_listener_fails_while_old_connections_live_on() {
     let dir = Dir::new();
-    let (kept, keeper) = mpsc::channel();
+    let (kept, receiver) = mpsc::channel();
     let listener = h2::serve(dir.socket().as_ref(), move |mut call| {
-        let answer = h2::ok(call.stream, h2::READY);
-        call.send(&answer);
-        // Never closed from here.
+        let reply = h2::ok(call.stream, h2::READY);
+        call.send(&reply);
+        // The driver never closes the connection.
         kept.send(call.socket).unwrap();
     });
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=500ms"]);
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
-    let _connection = keeper.recv().unwrap();
+    let _connection = receiver.recv().unwrap();
     h2::close(&listener);
     let response = sidecar.healthz();
     assert_eq!(
@@ -112,10 +114,10 @@ fn a_closed_listener_fails_while_old_connections_live_on() {
 }
 
 #[test]
-fn a_socket_nobody_listens_on_is_refused() {
+fn a_socket_without_a_listener_is_refused() {
     let dir = Dir::new();
     drop(UnixListener::bind(dir.socket()).unwrap());
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=500ms"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=500ms"]);
     let response = sidecar.healthz();
     assert_eq!(
         response.both(),
@@ -124,46 +126,35 @@ fn a_socket_nobody_listens_on_is_refused() {
 }
 
 #[test]
-fn a_driver_that_is_frozen_runs_into_the_deadline_and_recovers() {
+fn a_driver_that_is_frozen_is_reported_at_the_deadline_and_recovers() {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=1s"]);
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=1s"]);
     assert_eq!(sidecar.healthz().status, 200);
     driver.process.freeze();
-    let response = sidecar.healthz();
-    assert_eq!(response.status, 500);
-    assert!(
-        response
-            .body
-            .starts_with("rpc error: code = DeadlineExceeded desc = "),
-        "{response:?}"
-    );
-    assert!(
-        response.took < Duration::from_secs(1) + LATENESS,
-        "{response:?}"
-    );
-    driver.process.signal(libc::SIGCONT);
+    assert_deadline_exceeded(&sidecar.healthz(), Duration::from_secs(1));
+    driver.process.thaw();
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
 }
 
 #[test]
-fn a_driver_that_does_not_accept_is_told_of() {
+fn a_driver_that_does_not_accept_is_reported() {
     let dir = Dir::new();
     let listener = UnixListener::bind(dir.socket()).unwrap();
-    // Room for one connection that waits; it is taken.
+    // The queue has room for one connection, which fills it.
     shorten_queue(&listener);
     let _waiting = std::os::unix::net::UnixStream::connect(dir.socket()).unwrap();
-    // Long enough for the kernel's timers to be coarse.
+    // The kernel's timers are coarse at the longer one.
     for (flag, timeout) in [
         ("--probe-timeout=600ms", Duration::from_millis(600)),
         ("--probe-timeout=3s", Duration::from_secs(3)),
     ] {
-        let sidecar = Sidecar::start(&dir.socket(), &[flag]);
+        let sidecar = livenessprobe().start(&dir.socket(), &[flag]);
         let response = sidecar.healthz();
         let cause = "the driver does not accept connections, its queue is full";
         let body = cannot_connect(&dir, cause);
         assert_eq!(response.both(), (500, body.as_str()));
-        // Tried for most of the time, and told before its end.
+        // It tries for most of the time, and reports the cause before the deadline.
         assert!(response.took >= timeout * 2 / 3, "{response:?}");
         assert!(response.took < timeout, "{response:?}");
     }
@@ -175,25 +166,25 @@ fn a_driver_that_accepts_again_in_time_is_healthy() {
     let listener = UnixListener::bind(dir.socket()).unwrap();
     shorten_queue(&listener);
     let waiting = std::os::unix::net::UnixStream::connect(dir.socket()).unwrap();
-    let sidecar = Sidecar::start(&dir.socket(), &["--probe-timeout=3s"]);
-    let asked = sidecar.ask("/healthz");
-    // For longer than one of the kernel's waits.
+    let sidecar = livenessprobe().start(&dir.socket(), &["--probe-timeout=3s"]);
+    let client = sidecar.spawn_get("/healthz");
+    // Longer than connect(2) waits in the kernel once.
     std::thread::sleep(Duration::from_millis(500));
     drop(waiting);
     std::thread::spawn(move || {
         let ready = |mut call: h2::Call| {
-            let answer = h2::ok(call.stream, h2::READY);
-            call.send(&answer);
+            let reply = h2::ok(call.stream, h2::READY);
+            call.send(&reply);
         };
         let count = std::sync::atomic::AtomicUsize::new(0);
         for socket in listener.incoming().map_while(Result::ok) {
             h2::converse(socket, &ready, &count);
         }
     });
-    assert_eq!(asked.join().unwrap().both(), (200, "ok"));
+    assert_eq!(client.join().unwrap().both(), (200, "ok"));
 }
 
-/// Each of these no waiting cures, so the answer comes at once.
+/// Checks that a probe does not wait until the deadline, because waiting would not help.
 fn fails_at_once(sidecar: &Sidecar, body: &str) {
     let response = sidecar.healthz();
     assert_eq!(response.both(), (500, body));
@@ -204,15 +195,15 @@ fn fails_at_once(sidecar: &Sidecar, body: &str) {
 fn a_file_that_is_no_socket_fails_at_once() {
     let dir = Dir::new();
     std::fs::write(dir.socket(), "x").unwrap();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     fails_at_once(&sidecar, &cannot_connect(&dir, "not a socket"));
 }
 
 #[test]
-fn a_directory_is_no_socket_either() {
+fn a_directory_fails_at_once() {
     let dir = Dir::new();
     std::fs::create_dir(dir.socket()).unwrap();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     fails_at_once(&sidecar, &cannot_connect(&dir, "not a socket"));
 }
 
@@ -220,7 +211,7 @@ fn a_directory_is_no_socket_either() {
 fn a_datagram_socket_fails_at_once() {
     let dir = Dir::new();
     let _socket = UnixDatagram::bind(dir.socket()).unwrap();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     fails_at_once(
         &sidecar,
         &cannot_connect(&dir, "protocol wrong type for socket"),
@@ -232,7 +223,7 @@ fn a_component_that_is_no_directory_fails_at_once() {
     let dir = Dir::new();
     std::fs::write(dir.path().join("file"), "x").unwrap();
     let path = dir.path().join("file/csi.sock").display().to_string();
-    let sidecar = Sidecar::start(&path, &[]);
+    let sidecar = livenessprobe().start(&path, &[]);
     fails_at_once(
         &sidecar,
         &format!("cannot connect to {path}: not a directory"),
@@ -243,9 +234,9 @@ fn a_component_that_is_no_directory_fails_at_once() {
 fn a_loop_of_links_fails_at_once() {
     let dir = Dir::new();
     std::os::unix::fs::symlink(dir.socket(), dir.socket()).unwrap();
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
-    // The words are the C library's: glibc's, or musl's in what ships.
-    let words = if sidecar::is_shipped() {
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
+    // The words come from the C library, which is musl in the binary that ships.
+    let words = if livenessprobe().is_shipped() {
         "symbolic link loop"
     } else {
         "too many levels of symbolic links"
@@ -257,17 +248,17 @@ fn a_loop_of_links_fails_at_once() {
 fn a_socket_without_permission_fails_at_once() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let sidecar = Sidecar::start_without_permission(&dir);
+    let sidecar = livenessprobe().start_without_permission(&dir);
     fails_at_once(&sidecar, &cannot_connect(&dir, "permission denied"));
 }
 
 const ALLOWED_BY_MODE: &str = "permission denied, though the socket's mode allows it: \
                                look for SELinux or AppArmor denials";
 
-/// A sidecar's command line, of a copy that any user may run.
+/// Returns the command line of a copy of the sidecar that any user may run.
 fn command_for_any_user(dir: &Dir) -> Command {
     let binary = dir.path().join("livenessprobe");
-    std::fs::copy(sidecar::binary(), &binary).unwrap();
+    std::fs::copy(livenessprobe().binary(), &binary).unwrap();
     let mut command = Command::new(&binary);
     command
         .arg(format!("--csi-address={}", dir.socket()))
@@ -275,15 +266,15 @@ fn command_for_any_user(dir: &Dir) -> Command {
     command
 }
 
-/// As SELinux's sock_file { write } does it, and AppArmor's rules without a "w".
+/// SELinux refuses both by sock_file { write }, and AppArmor by a rule without "w".
 #[test]
-fn what_refuses_to_open_the_socket_as_well_is_taken_for_a_security_module() {
+fn a_refusal_to_open_the_socket_as_well_is_reported_as_a_security_module() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
-    let mut command = sidecar::serving(&dir.socket());
+    let mut command = livenessprobe().serving(&dir.socket());
     refuse_to_connect(&mut command, &dir.socket(), libc::EACCES);
     let for_writing = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    // musl adds O_LARGEFILE, which is this on x86_64, and nothing for glibc.
+    // musl adds O_LARGEFILE, which has this value on x86_64. glibc does not.
     let openings = [0, 0o100_000].map(|large| {
         let flags = u64::try_from(for_writing | large).unwrap();
         Call::Is(libc::SYS_openat, 2, flags)
@@ -294,9 +285,9 @@ fn what_refuses_to_open_the_socket_as_well_is_taken_for_a_security_module() {
 }
 
 #[test]
-fn another_user_s_refusal_is_the_security_module_s_only_if_the_mode_allows() {
+fn a_refusal_to_another_user_is_reported_as_a_security_module_only_if_the_mode_allows_it() {
     if !is_root() {
-        skipped("not root, which alone can be another user");
+        skipped("only root can start a sidecar as another user");
         return;
     }
     let dir = Dir::new();
@@ -317,7 +308,7 @@ fn another_user_s_refusal_is_the_security_module_s_only_if_the_mode_allows() {
 }
 
 #[test]
-fn without_proc_nothing_is_claimed_of_the_mode() {
+fn without_proc_nothing_is_said_about_the_mode() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     let Some(mut command) = in_namespaces(&["--mount"]) else {
@@ -325,7 +316,7 @@ fn without_proc_nothing_is_claimed_of_the_mode() {
     };
     command
         .args(["sh", "-c", r#"mount -t tmpfs none /proc && exec "$0" "$@""#])
-        .arg(sidecar::binary())
+        .arg(livenessprobe().binary())
         .arg(format!("--csi-address={}", dir.socket()))
         .arg("--http-endpoint=127.0.0.1:0");
     refuse_to_connect(&mut command, &dir.socket(), libc::EACCES);

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.."
 # sidecar's own process or bytes that no library sends.
 tests=(http:: faults:: sharing:: socket_life:: addresses:: metrics:: logs:: signals:: interop::)
 # Of the suite that has the machine for itself, those two that start one.
-alone=(faulty_driver::a_driver_killed_in_mid_call_two_hundred_times_is_told_of_at_once
+alone=(faulty_driver::a_driver_killed_in_mid_call_two_hundred_times_is_reported_at_once
   faulty_driver::a_reply_of_300_mb_is_not_held)
 
 source=tests/interop target=target/interop
@@ -78,7 +78,7 @@ for server in "${servers[@]}"; do
   "build_$server"
   version=$($driver --version)
   echo "== tests with $version"
-  export LIVENESSPROBE_DRIVER=$driver
+  export CSI_DRIVER=$driver
   # What a library has not got at all; it is told at the end.
   without=()
   case $server in

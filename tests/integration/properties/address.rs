@@ -1,5 +1,5 @@
-//! An address: what is accepted can be connected to or listened on, and reads back
-//! as itself.
+//! An address that is accepted can be used for connect(2) or bind(2), and its text is parsed
+//! to the same address again.
 
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -7,7 +7,7 @@ use csi::{CsiAddress, UNIX_PATH_MAX};
 use front::ListenAddress;
 use program::host_port::port;
 
-/// Any bytes; what is no UTF-8 is read as the flags read it.
+/// Takes any bytes. Bytes that are not UTF-8 are replaced as the flags replace them.
 pub fn check(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     match CsiAddress::parse(&text) {
@@ -48,7 +48,7 @@ fn is_usable(address: &CsiAddress) {
             let bytes = path.as_os_str().as_bytes();
             assert!(!bytes.is_empty() && bytes.len() <= UNIX_PATH_MAX);
             assert!(!bytes.contains(&0) && !bytes.ends_with(b"/"));
-            // A relative one is displayed without its scheme.
+            // The text of a relative address has no scheme.
             let written = format!("unix:{address}");
             if bytes.starts_with(b"/") && !bytes.starts_with(b"//") {
                 assert_eq!(CsiAddress::parse(&written).as_ref(), Ok(address));

@@ -1,4 +1,4 @@
-//! A duration in Go's notation, held to a second opinion in floating point.
+//! A duration in Go's notation, compared with a second computation in floating point.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const UNITS: [(&str, f64); 8] = [
     ("h", 3.6e12),
 ];
 
-/// Any bytes; what is no UTF-8 is read as the flags read it.
+/// Takes any bytes. Bytes that are not UTF-8 are replaced as the flags replace them.
 pub fn check(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     match parse(&text) {
@@ -23,7 +23,6 @@ pub fn check(bytes: &[u8]) {
             assert_eq!(negative, text.starts_with('-'));
             assert!(length.as_nanos() <= u128::from(u64::MAX / 2));
             is_near(&text, length);
-            // Written down and read again, it is the same.
             assert_eq!(parse(&format(length)), Ok((false, length)));
             let positive = parse_positive(&text);
             assert_eq!(positive.is_ok(), !negative && !length.is_zero());
@@ -39,7 +38,7 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// The sum of the parts, each as floating point sees it.
+/// Checks the length against the sum of its parts in floating point.
 fn is_near(text: &str, length: Duration) {
     let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
     if rest == "0" {
@@ -62,7 +61,7 @@ fn is_near(text: &str, length: Duration) {
         rest = after;
     }
     let seconds = length.as_secs_f64();
-    // Each part is cut to a nanosecond, and a double has 53 bits.
+    // Each part is truncated to a nanosecond, and a double has 53 bits.
     let allowed = 1e-9 * (parts + 1.0) + seconds * 1e-12;
     assert!(
         (sum / 1e9 - seconds).abs() <= allowed,
@@ -70,7 +69,7 @@ fn is_near(text: &str, length: Duration) {
     );
 }
 
-/// One behind the other they are as long as both together.
+/// Checks that a duration written twice is twice as long.
 fn adds_up(text: &str, length: Duration) {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     if unsigned == "0" {

@@ -1,4 +1,4 @@
-//! A command line: whatever is in it, it is followed or refused in words.
+//! A command line: any words are accepted, or refused with a clear error.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -8,8 +8,8 @@ use csi_livenessprobe::method::Method;
 use csi_livenessprobe::routes;
 use program::exit::Exit;
 
-/// What a word begins with that is a variable, `\x01NAME=value`. No manifest has
-/// such a word, and a fuzzer finds it quickly.
+/// The first byte of a word that is a variable, `\x01NAME=value`. No manifest has such a word,
+/// and a fuzzer finds it quickly.
 const VARIABLE: u8 = 1;
 
 const VARIABLES: [&str; 5] = [
@@ -20,7 +20,7 @@ const VARIABLES: [&str; 5] = [
     "LIVENESS_PROBE_RETRIES",
 ];
 
-/// The words stand between NUL bytes, which none can have.
+/// Takes words that are separated by NUL bytes, which no word can contain.
 pub fn check(bytes: &[u8]) {
     let (variables, words): (Vec<&[u8]>, Vec<&[u8]>) = bytes
         .split(|byte| *byte == 0)
@@ -42,19 +42,19 @@ pub fn check(bytes: &[u8]) {
     assert_eq!(outcome, parse(words.clone(), &environment));
     match &outcome {
         Ok(Command::Serve(options)) => {
-            hold(options);
+            are_valid(options);
             assert!(options.health.is_some() || options.periodic.is_some());
         }
         Ok(Command::Once(options)) => {
-            hold(options);
+            are_valid(options);
             assert!(options.extra.is_empty() && options.periodic.is_none());
         }
         Ok(Command::Install { to, .. }) => assert!(!to.as_os_str().is_empty()),
         Ok(Command::Help | Command::Version) => {}
-        Err(error) => tells(error),
+        Err(error) => is_clear(error),
     }
 
-    // A variable never ends a process that would run without it, and never takes HTTP away.
+    // A variable never ends a process that would run without it, and never turns HTTP off.
     match (&outcome, parse(words.clone(), &[])) {
         (Ok(Command::Serve(options)), Ok(Command::Serve(without))) => {
             assert_eq!(options.health, without.health);
@@ -68,13 +68,13 @@ pub fn check(bytes: &[u8]) {
         (outcome, without) => assert_eq!(*outcome, without),
     }
 
-    // Whoever asks for help gets it, whatever stands behind.
+    // --help wins over all words after it.
     let mut with_help = words.clone();
     with_help.insert(0, "--help".into());
     assert_eq!(parse(with_help, &environment), Ok(Command::Help));
-    // The last of two wins, as in Go.
+    // The last of two values wins, as in Go.
     let can_go_on = match &outcome {
-        // Empty words are passed over at the end alone.
+        // Empty words are ignored only at the end.
         Ok(Command::Serve(options)) => !options
             .warnings
             .iter()
@@ -91,8 +91,8 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// What holds for all options that are accepted.
-fn hold(options: &Options) {
+/// Checks the options of a command line that was accepted.
+fn are_valid(options: &Options) {
     assert!(!options.probe_timeout.is_zero());
     assert!(options.verbosity <= 10);
     assert!(options.metrics_path.starts_with('/'));
@@ -103,9 +103,9 @@ fn hold(options: &Options) {
             .all(|byte| byte.is_ascii_graphic())
     );
     assert!(options.extra.len() <= 64);
-    for (place, extra) in options.extra.iter().enumerate() {
+    for (index, extra) in options.extra.iter().enumerate() {
         assert_eq!(routes::check_name(&extra.name), Ok(()));
-        let others = &options.extra[..place];
+        let others = &options.extra[..index];
         assert!(others.iter().all(|other| other.name != extra.name));
     }
     if let Method::Other { path } = &options.method {
@@ -127,8 +127,8 @@ fn hold(options: &Options) {
     }
 }
 
-/// A refusal names the flag, and is no more than a person reads.
-fn tells(error: &FlagError) {
+/// Checks that an error names a flag, and no variable.
+fn is_clear(error: &FlagError) {
     assert!(
         [Exit::BAD_FLAGS, Exit::CANNOT_RUN].contains(&error.exit),
         "{error:?}"

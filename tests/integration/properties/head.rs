@@ -1,11 +1,11 @@
-//! A request's head: one verdict, which no later byte changes and which lets
-//! nothing of a client's through but a target of visible ASCII.
+//! The head of a request gets one verdict, which no later byte changes. Of a client's bytes
+//! only a target of visible ASCII is passed on.
 
 use csi_livenessprobe::routes::Paths;
 use front::HEAD_BYTES;
 use front::head::{Head, read};
 
-/// Any bytes.
+/// Takes any bytes.
 pub fn check(bytes: &[u8]) {
     let verdict = read(bytes);
     match &verdict {
@@ -23,9 +23,9 @@ pub fn check(bytes: &[u8]) {
     is_final(bytes, &verdict);
 }
 
-/// The bytes come in pieces. Whatever was said of a beginning stays.
+/// Checks that the verdict about a beginning stays when more bytes come.
 fn is_final(bytes: &[u8], verdict: &Head) {
-    // The first bytes are read one by one, too.
+    // The first bytes are also read one by one.
     let line_ends = bytes
         .iter()
         .enumerate()
@@ -43,7 +43,7 @@ fn is_final(bytes: &[u8], verdict: &Head) {
     }
 }
 
-/// Any target has a route or none.
+/// Looks for the route of any target.
 fn is_routed(target: &str) {
     let paths = Paths {
         health: true,

@@ -1,11 +1,11 @@
-//! A driver's reply: any bytes are a message or an error, and a message that is
-//! written and read again is the same.
+//! A driver's reply: any bytes are a message or an error, and a message that is encoded and
+//! decoded again is the same.
 
 use csi::grpc_health::HealthCheckResponse;
 use csi::identity::{GetPluginInfoResponse, ProbeResponse};
 use protobuf::Message;
 
-/// Any bytes.
+/// Takes any bytes.
 pub fn check(bytes: &[u8]) {
     is_read::<ProbeResponse>(bytes);
     is_read::<GetPluginInfoResponse>(bytes);

@@ -1,5 +1,5 @@
-//! Strangers' text on its way to a log line or an answer: it stays one line, cannot
-//! drive a terminal, is no longer than it may be, and can be read back.
+//! Text of a client or a driver in a log line or a response: it stays one line, has no control
+//! sequences, is cut to its limit, and can be read back.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -12,18 +12,18 @@ use log::{Level, Record};
 use program::escape::{TEXT_MAX, capped, json, one_line, quoted};
 use program::logging::{self, Format};
 
-/// What a cut adds to a text.
+/// The longest text that a cut adds.
 const CUT: usize = "... (18446744073709551615 bytes more)".len();
 
-/// The first four bytes are a status code; what is no UTF-8 in the others is
-/// replaced, as C-core's messages and a driver's are.
+/// Takes four bytes of a status code, and a text. Bytes that are not UTF-8 are replaced, as in
+/// the messages of C-core and of drivers.
 pub fn check(bytes: &[u8]) {
     let (code, rest) = bytes.split_at(bytes.len().min(4));
     let text = String::from_utf8_lossy(rest);
     escapes(&text);
     cuts(&text);
     logs(&text);
-    answers(code, &text);
+    responds(code, &text);
 }
 
 fn escapes(text: &str) {
@@ -82,8 +82,8 @@ fn logs(text: &str) {
     }
 }
 
-/// A driver's words in the body of a 500.
-fn answers(code: &[u8], text: &str) {
+/// Checks the text of a driver in the body of a 500.
+fn responds(code: &[u8], text: &str) {
     let code = code.try_into().map_or(2, i32::from_le_bytes);
     let question = Question {
         of: Target::Main,
@@ -95,11 +95,11 @@ fn answers(code: &[u8], text: &str) {
     assert_eq!(status, 500);
     is_plain(&body);
     assert!(body.starts_with("rpc error: code = ") && body.contains(" desc = "));
-    // A byte becomes four characters at most, and a character of two bytes six.
+    // A byte becomes at most four characters, and a character of two bytes six.
     assert!(body.len() < 4 * (TEXT_MAX + CUT) + 64);
 }
 
-/// No control character, and none that hides or turns what stands around it.
+/// Checks that a text has no control characters, and none that hide or reorder others.
 fn is_plain(text: &str) {
     let harmful = |c: char| {
         c.is_control()
@@ -108,7 +108,7 @@ fn is_plain(text: &str) {
     assert!(!text.contains(harmful), "{text:?}");
 }
 
-/// Go's strconv.Unquote, as far as our own quoting goes.
+/// Reverses the quoting of the log, as Go's strconv.Unquote does.
 fn unquoted(quoted: &str) -> String {
     let inner = quoted
         .strip_prefix('"')

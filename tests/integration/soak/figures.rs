@@ -1,22 +1,24 @@
-//! What the sidecar takes at a moment.
+//! The memory, descriptors and threads of the sidecar at a certain time.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::support::Sidecar;
+use testkit::Sidecar;
 
-/// Longer than a spare thread of tiny_http waits for work before it ends, which sends no
-/// event: 5 s.
+use crate::support::threads::REQUEST;
+
+/// Longer than the 5 s for which a spare thread of tiny_http waits for work before it ends,
+/// which sends no event.
 const QUIET: Duration = Duration::from_secs(8);
 
 pub struct Figures {
-    /// KiB.
+    /// In KiB.
     pub resident: u64,
-    /// KiB, of that.
+    /// The part of `resident` that is anonymous, in KiB.
     pub anonymous: u64,
     pub descriptors: usize,
-    /// How many there are of each name.
+    /// The number of threads of each name.
     pub threads: BTreeMap<String, usize>,
 }
 
@@ -30,16 +32,16 @@ impl Figures {
         }
     }
 
-    /// Once nobody asks any more, and all that was spare has ended.
+    /// Measures when there are no more requests and all spare threads have ended.
     pub fn settled(sidecar: &Sidecar) -> Figures {
         std::thread::sleep(QUIET);
         Figures::now(sidecar)
     }
 
-    /// Whether these are the same as `before`, but for so much memory.
+    /// Checks that these are the same as `before`, except for so much memory.
     pub fn equal(&self, before: &Figures, left_behind: u64) {
         assert_eq!(self.descriptors, before.descriptors, "descriptors");
-        // Of each server one request's thread waits, and a second one after its first
+        // Each server has one thread that waits for requests, and a second one after its first
         // request, which may come late (src/server.rs).
         let [(waited, others_before), (waiting, others)] = [before, self].map(Figures::waiting);
         assert_eq!(others, others_before, "threads");
@@ -54,10 +56,10 @@ impl Figures {
         );
     }
 
-    /// How many threads wait for requests, and which others there are.
+    /// Returns how many threads wait for requests, and the other threads.
     fn waiting(&self) -> (usize, BTreeMap<String, usize>) {
         let mut others = self.threads.clone();
-        (others.remove("request").unwrap_or_default(), others)
+        (others.remove(REQUEST).unwrap_or_default(), others)
     }
 
     fn count_threads(&self) -> usize {

@@ -1,19 +1,21 @@
-//! Podman, with a store of a test's own: containers of the image that is to be
-//! shipped.
+//! Podman with a store of its own for one test, which runs containers of the image that
+//! ships.
 
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{Dir, Sidecar};
+use crate::dir::Dir;
+use crate::sidecar::Sidecar;
 
+/// A store that holds one image.
 pub struct Podman {
     store: Dir,
-    /// The image's whole name.
+    /// The full name of the image.
     image: String,
 }
 
-/// A container, removed with its owner.
+/// A container, removed when it is dropped.
 pub struct Running<'a> {
     podman: &'a Podman,
     name: String,
@@ -21,12 +23,14 @@ pub struct Running<'a> {
 
 /// A sidecar in a container.
 pub struct Container<'a> {
+    /// The container.
     pub running: Running<'a>,
+    /// The sidecar in it.
     pub sidecar: Sidecar,
 }
 
 impl Podman {
-    /// Loads an image from its archive.
+    /// Makes a store and loads an image from its archive.
     pub fn with(archive: &Path) -> Podman {
         let mut podman = Podman {
             store: Dir::new(),
@@ -41,11 +45,13 @@ impl Podman {
         podman
     }
 
+    /// Returns the full name of the image.
     pub fn image(&self) -> &str {
         &self.image
     }
 
-    /// vfs and cgroupfs ask nothing of the machine but cgroups.
+    /// Returns the beginning of a command line of podman. The drivers vfs and cgroupfs need
+    /// nothing of the machine but cgroups.
     pub fn command(&self) -> Command {
         let mut command = Command::new("podman");
         for (flag, directory) in [
@@ -60,26 +66,26 @@ impl Podman {
         command
     }
 
-    /// Runs the image as locked in as a pod can be, with the directory `shared` at
-    /// /csi, and waits until it listens.
+    /// Runs the image with all the restrictions that a pod can have and with the directory
+    /// `shared` at /csi, and waits until the sidecar listens.
     pub fn serve(&self, shared: &Path, flags: &[&str]) -> Container<'_> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("lp-{}-{number}", std::process::id());
+        let name = format!("csi-{}-{number}", std::process::id());
         let mut command = self.command();
         command
             .args(["run", "--rm", "--name", &name, "--network=host"])
             .args(["--read-only", "--cap-drop=all"])
             .arg("--security-opt=no-new-privileges")
             .args(["--memory=8m", "--memory-swap=8m", "--pids-limit=32"])
-            // Podman's own are beyond what some machines allow.
+            // Podman's defaults are more than some machines allow.
             .args(["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"])
             .arg(format!("--volume={}:/csi", shared.display()))
             .arg(&self.image)
             .args(["--csi-address=/csi/csi.sock", "--http-endpoint=127.0.0.1:0"])
             .args(flags);
-        // Podman's end is not the container's, so it is removed also where it does
-        // not come to listen.
+        // The container outlives podman's process, so it has its owner before the sidecar
+        // listens: it is removed even if the sidecar never does.
         let running = Running { podman: self, name };
         let mut sidecar = Sidecar::run(&mut command);
         sidecar.pid = running.inspect("{{.State.Pid}}").parse().unwrap();
@@ -88,11 +94,12 @@ impl Podman {
 }
 
 impl Running<'_> {
+    /// Returns the name of the container.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// One thing that `podman inspect` tells.
+    /// Returns one property, by a format of `podman inspect`.
     pub fn inspect(&self, format: &str) -> String {
         let arguments = ["container", "inspect", "--format", format, &self.name];
         succeed(self.podman.command().args(arguments))
@@ -106,7 +113,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// The stdout of a command that must succeed, without the last newline.
+/// Runs a command that must succeed, and returns its stdout without the last newline.
 pub fn succeed(command: &mut Command) -> String {
     let Output {
         status,

@@ -1,5 +1,5 @@
-//! A stranger who opens connections and says nothing, at a rate, and keeps the youngest
-//! of them; and clients that let a moment pass between their connection and their request.
+//! A flood of connections at a certain rate, and honest clients that pause between their
+//! connection and their request meanwhile.
 
 use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
@@ -11,42 +11,43 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use super::PATIENCE;
-use super::sys::{bind_without_port, raise_descriptor_limit};
+use crate::sys::{bind_without_port, raise_descriptor_limit};
+use crate::wait::{PATIENCE, eventually};
 
-/// Where a stranger's connections come from.
+/// Where the connections of a flood come from.
 #[derive(Clone, Copy, Debug)]
-pub enum From {
+pub enum Source {
+    /// All from this address.
     One(Ipv4Addr),
-    /// Another address of 127.0.0.0/8 for each.
+    /// Each from another address of 127.0.0.0/8.
     Many,
 }
 
-impl From {
-    /// The address of the connection of this number.
+impl Source {
+    /// Returns the address that the connection of this number comes from.
     fn address(self, number: u32) -> Ipv4Addr {
         match self {
-            From::One(address) => address,
-            // Beyond those that a test uses for something else.
-            From::Many => Ipv4Addr::from_bits(0x7f01_0001 + number % 0x00fe_0000),
+            Source::One(address) => address,
+            // Other tests use the first addresses for other purposes.
+            Source::Many => Ipv4Addr::from_bits(0x7f01_0001 + number % 0x00fe_0000),
         }
     }
 }
 
-/// What a stranger does.
+/// A client that opens connections without end and keeps the youngest of them.
 #[derive(Clone, Copy, Debug)]
-pub struct Stranger {
-    /// The address that its connections come from.
-    pub from: From,
-    /// Connections a second; as many as it can where there is no rate.
+pub struct Attacker {
+    /// Where its connections come from.
+    pub source: Source,
+    /// Connections a second; without a rate, as many as it can.
     pub rate: Option<u32>,
     /// How many connections it keeps open.
-    pub keeps: usize,
-    /// What each of them sends at once.
-    pub says: &'static str,
+    pub kept: usize,
+    /// What it sends on each connection at once.
+    pub sends: &'static str,
 }
 
-/// A stranger at work, until it is dropped.
+/// An attacker at work, until it is dropped.
 pub struct Flood {
     is_over: Arc<AtomicBool>,
     opened: Arc<AtomicU64>,
@@ -54,8 +55,8 @@ pub struct Flood {
     thread: Option<JoinHandle<()>>,
 }
 
-impl Stranger {
-    /// Begins, and comes back when it holds all that it keeps.
+impl Attacker {
+    /// Begins the flood, and waits until it has opened as many connections as it keeps.
     pub fn begin(self, address: SocketAddr) -> Flood {
         raise_descriptor_limit();
         let is_over = Arc::new(AtomicBool::new(false));
@@ -70,9 +71,9 @@ impl Stranger {
             began: Instant::now(),
             thread: Some(thread),
         };
-        let keeps = u64::try_from(self.keeps).unwrap();
-        super::eventually("a stranger with all connections", || {
-            flood.opened.load(Ordering::Relaxed) >= keeps
+        let kept = u64::try_from(self.kept).unwrap();
+        eventually("an attacker with all its connections", || {
+            flood.opened.load(Ordering::Relaxed) >= kept
         });
         flood
     }
@@ -87,16 +88,16 @@ impl Stranger {
                 thread::sleep(due.saturating_duration_since(Instant::now()));
             }
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            // It waits for nothing, not for a full queue either.
+            // It must never wait, not even for a full accept queue.
             socket.set_nonblocking(true).unwrap();
-            bind_without_port(&socket, self.from.address(count));
-            // It may be refused for want of ports; then the next one has one.
+            bind_without_port(&socket, self.source.address(count));
+            // The kernel may be out of ports, and the next connection has one again.
             let _ = socket.connect(&address.into());
-            if !self.says.is_empty() {
-                let _ = socket.send(self.says.as_bytes());
+            if !self.sends.is_empty() {
+                let _ = socket.send(self.sends.as_bytes());
             }
             kept.push_back(socket);
-            if kept.len() > self.keeps {
+            if kept.len() > self.kept {
                 kept.pop_front();
             }
             count += 1;
@@ -106,7 +107,7 @@ impl Stranger {
 }
 
 impl Flood {
-    /// Connections a second so far.
+    /// Returns the connections a second so far.
     pub fn rate(&self) -> f64 {
         let opened = u32::try_from(self.opened.load(Ordering::Relaxed)).unwrap();
         f64::from(opened) / self.began.elapsed().as_secs_f64()
@@ -122,40 +123,41 @@ impl Drop for Flood {
     }
 }
 
-/// The answer to a client that paused: its first line, or how the connection ended, and
-/// how long after the request it came.
+/// The response to a client that paused.
 #[derive(Debug)]
-#[expect(dead_code, reason = "the pause is read by Debug alone, in a failure")]
 pub struct Answer {
+    /// How long the client paused between its connection and its request.
     pub pause: Duration,
+    /// The first line of the response, or how the connection ended.
     pub line: String,
+    /// The time from the request to the response.
     pub took: Duration,
 }
 
-/// Connects, lets this time pass, asks, and reads the answer.
-fn ask_after(address: SocketAddr, pause: Duration) -> Answer {
+/// Connects, pauses, sends a request, and reads the response.
+fn get_after(address: SocketAddr, pause: Duration) -> Answer {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     thread::sleep(pause);
-    let asked = Instant::now();
-    let mut answer = String::new();
+    let sent = Instant::now();
+    let mut response = String::new();
     let exchanged = stream
         .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        .and_then(|()| stream.read_to_string(&mut answer));
+        .and_then(|()| stream.read_to_string(&mut response));
     let line = match exchanged {
-        Ok(0) => "closed without an answer".to_owned(),
-        Ok(_) => answer.lines().next().unwrap_or_default().to_owned(),
+        Ok(0) => "closed without a response".to_owned(),
+        Ok(_) => response.lines().next().unwrap_or_default().to_owned(),
         Err(error) => error.to_string(),
     };
     Answer {
         pause,
         line,
-        took: asked.elapsed(),
+        took: sent.elapsed(),
     }
 }
 
-/// So many clients, one each 20 ms, with these pauses by turns.
-pub fn ask_politely(address: SocketAddr, count: usize, pauses: &[Duration]) -> Vec<Answer> {
+/// Starts so many clients, one every 20 ms, and cycles through these pauses.
+pub fn get_politely(address: SocketAddr, count: usize, pauses: &[Duration]) -> Vec<Answer> {
     const PACE: Duration = Duration::from_millis(20);
     let mut next = Instant::now();
     let clients: Vec<JoinHandle<Answer>> = pauses
@@ -165,7 +167,7 @@ pub fn ask_politely(address: SocketAddr, count: usize, pauses: &[Duration]) -> V
         .map(|&pause| {
             thread::sleep(next.saturating_duration_since(Instant::now()));
             next += PACE;
-            thread::spawn(move || ask_after(address, pause))
+            thread::spawn(move || get_after(address, pause))
         })
         .collect();
     let answers = clients.into_iter().map(|client| client.join().unwrap());

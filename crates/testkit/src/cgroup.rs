@@ -1,5 +1,5 @@
-//! A control group of a test's own, of cgroups 1 or 2: limits that are the kernel's
-//! and not an imitation.
+//! A control group for one test, of cgroups 1 or 2, so that the kernel itself enforces a
+//! limit.
 
 use std::fs;
 use std::io;
@@ -7,28 +7,28 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{eventually, skipped};
+use crate::machine::skipped;
+use crate::wait::eventually;
 
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// What a group may use.
+/// What the processes of a group may use.
 #[derive(Clone, Copy)]
 pub enum Limit {
-    /// So many microseconds of each tenth of a second.
+    /// This many microseconds of processor time in each tenth of a second.
     Processor(u32),
-    /// So many bytes, and no swap.
+    /// This many bytes of memory, and no swap.
     Memory(u64),
 }
 
-/// A group, removed with its owner; that is the last of what is in it.
+/// A control group, removed when it is dropped. No process may be left in it then.
 pub struct Cgroup {
     path: PathBuf,
     is_v2: bool,
 }
 
 impl Cgroup {
-    /// A group with this limit. `None` where the machine lets nobody make one: the
-    /// test is then skipped, but never in CI.
+    /// Makes a group with this limit. `None` means that the machine does not allow that.
     pub fn limited(limit: Limit) -> Option<Cgroup> {
         let made = Cgroup::make(limit.controller());
         let limited = made.and_then(|group| {
@@ -42,7 +42,7 @@ impl Cgroup {
             Ok(group)
         });
         limited
-            .inspect_err(|error| skipped(&format!("no control group to be had: {error}")))
+            .inspect_err(|error| skipped(&format!("this machine allows no control group: {error}")))
             .ok()
     }
 
@@ -51,7 +51,7 @@ impl Cgroup {
         let root = PathBuf::from(ROOT);
         let is_v2 = root.join("cgroup.controllers").exists();
         if is_v2 {
-            // Written again where it is so already, which changes nothing.
+            // It may be enabled already, and enabling it again changes nothing.
             fs::write(
                 root.join("cgroup.subtree_control"),
                 format!("+{controller}"),
@@ -59,12 +59,13 @@ impl Cgroup {
         }
         let above = if is_v2 { root } else { root.join(controller) };
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = above.join(format!("lp-{}-{number}", std::process::id()));
+        let path = above.join(format!("csi-{}-{number}", std::process::id()));
         fs::create_dir(&path)?;
         Ok(Cgroup { path, is_v2 })
     }
 
-    /// A command line that begins with a program, all of whose life is in the group.
+    /// Returns a command line that begins with a program. The shell before it joins the group,
+    /// so that the program is in it from its start.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("sh");
         command
@@ -74,9 +75,9 @@ impl Cgroup {
         command
     }
 
-    /// The number behind a name in a file of the kernel's: `nr_throttled` in
+    /// Returns the number after a name in a file of the group, such as `nr_throttled` in
     /// `cpu.stat`.
-    pub fn counts(&self, file: &str, name: &str) -> u64 {
+    pub fn number(&self, file: &str, name: &str) -> u64 {
         let text = fs::read_to_string(self.path.join(file)).unwrap();
         let number = text.lines().find_map(|line| {
             let (key, value) = line.split_once(' ')?;
@@ -85,17 +86,17 @@ impl Cgroup {
         number.unwrap_or_else(|| panic!("no {name} in {text}"))
     }
 
-    /// How many of its processes the kernel has killed for want of memory.
+    /// Returns how many of its processes the kernel has killed for lack of memory.
     pub fn killed(&self) -> u64 {
         let file = if self.is_v2 {
             "memory.events"
         } else {
             "memory.oom_control"
         };
-        self.counts(file, "oom_kill")
+        self.number(file, "oom_kill")
     }
 
-    /// The most bytes that it had at any moment.
+    /// Returns the most bytes that it used at any time.
     pub fn most_memory(&self) -> u64 {
         let file = if self.is_v2 {
             "memory.peak"
@@ -132,7 +133,7 @@ impl Limit {
         match (self, is_v2) {
             (Limit::Processor(_), _) => None,
             (Limit::Memory(_), true) => Some(("memory.swap.max", "0".to_owned())),
-            // Of both together.
+            // This limit is that of memory and swap together.
             (Limit::Memory(bytes), false) => {
                 Some(("memory.memsw.limit_in_bytes", bytes.to_string()))
             }
@@ -145,7 +146,7 @@ impl Drop for Cgroup {
         if std::thread::panicking() {
             let _ = fs::remove_dir(&self.path);
         } else {
-            // The kernel takes a moment to see that it is empty.
+            // The kernel takes a moment to notice that it is empty.
             eventually("an empty control group", || {
                 fs::remove_dir(&self.path).is_ok()
             });

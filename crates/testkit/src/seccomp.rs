@@ -1,4 +1,4 @@
-//! System calls that the kernel refuses, as a container's security profile has it.
+//! System calls that the kernel refuses, as a container's security profile makes it.
 #![allow(unsafe_code, reason = "a filter between fork and exec, see SAFETY")]
 
 use std::collections::BTreeMap;
@@ -11,13 +11,14 @@ use seccompiler::{
     SeccompRule, TargetArch, apply_filter,
 };
 
-/// A system call, or those of its uses that have this argument.
+/// A system call, or those of its uses that have a certain argument.
 #[derive(Clone, Copy, Debug)]
 pub enum Call {
+    /// All uses of it.
     All(libc::c_long),
-    /// Where the argument of this number is this one.
+    /// Those where the argument of this number is this value.
     Is(libc::c_long, u8, u64),
-    /// Where it is larger.
+    /// Those where the argument of this number is larger than this value.
     Exceeds(libc::c_long, u8, u64),
 }
 
@@ -27,16 +28,17 @@ impl From<libc::c_long> for Call {
     }
 }
 
-/// bind(2) and connect(2) to a Unix socket's address that is longer than 28 bytes, as TCP's
-/// are not: a filter sees no more of an address than its length.
+/// bind(2) to the address of a Unix socket. A filter sees no more of an address than its
+/// length, and these are longer than 28 bytes, which those of TCP are not.
 pub const BINDS_UNIX: Call = Call::Exceeds(libc::SYS_bind, 2, 28);
+/// connect(2) to the address of a Unix socket, known in the same way.
 pub const CONNECTS_UNIX: Call = Call::Exceeds(libc::SYS_connect, 2, 28);
 
-/// Has these calls fail with this number of errno in the program that the command starts.
+/// Makes these calls fail with this errno in the program that the command starts.
 pub fn refuse<C: Copy + Into<Call>>(command: &mut Command, calls: &[C], errno: i32) {
     let calls: Vec<Call> = calls.iter().map(|call| (*call).into()).collect();
     let program = compile(&calls, errno);
-    // SAFETY: between fork(2) and exec this makes two system calls, and takes no memory
+    // SAFETY: between fork(2) and exec this makes two system calls, and allocates no memory
     // unless it fails.
     unsafe {
         command.pre_exec(move || {
@@ -45,10 +47,10 @@ pub fn refuse<C: Copy + Into<Call>>(command: &mut Command, calls: &[C], errno: i
     }
 }
 
-/// Has connect(2) to this socket fail with this error, as a security module has it. It is
-/// known by the length of its address.
+/// Makes connect(2) to this socket fail with this errno, as a security module makes it. The
+/// filter knows the socket by the length of its address.
 pub fn refuse_to_connect(command: &mut Command, path: &str, errno: i32) {
-    // The family before it, and a null byte behind it (unix(7)).
+    // The address family stands before the path, and a null byte after it (unix(7)).
     let length = u64::try_from(2 + path.len() + 1).unwrap();
     refuse(command, &[Call::Is(libc::SYS_connect, 2, length)], errno);
 }

@@ -1,5 +1,5 @@
-//! A driver that speaks just enough HTTP/2 (RFC 9113) to misbehave in it, byte
-//! by byte: what no gRPC library lets one do.
+//! A fake driver that writes HTTP/2 (RFC 9113) byte by byte, so that it can break the
+//! protocol in ways that no gRPC library allows.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -7,22 +7,33 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// The type of a frame (section 6).
 pub const DATA: u8 = 0;
+/// The type of a frame.
 pub const HEADERS: u8 = 1;
+/// The type of a frame.
 pub const RST_STREAM: u8 = 3;
+/// The type of a frame.
 pub const SETTINGS: u8 = 4;
+/// The type of a frame.
 pub const PING: u8 = 6;
+/// The type of a frame.
 pub const GOAWAY: u8 = 7;
+/// The type of a frame.
 pub const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
+/// A flag of a frame.
 pub const END_STREAM: u8 = 1;
+/// A flag of a frame.
 pub const END_HEADERS: u8 = 4;
+/// A flag of a frame.
 pub const ACK: u8 = 1;
 
+/// The length of a client's connection preface (section 3.4).
 const PREFACE: usize = 24;
 
-/// A frame with its header (section 4.1).
+/// Returns a frame with its header (section 4.1).
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut frame = vec![length[1], length[2], length[3], kind, flags];
@@ -31,7 +42,7 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A header block of literals that are not indexed (RFC 7541, section 6.2.2).
+/// Returns a header block of literals that are not indexed (RFC 7541, section 6.2.2).
 pub fn header_block(headers: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in headers {
@@ -44,7 +55,7 @@ pub fn header_block(headers: &[(&str, &str)]) -> Vec<u8> {
     block
 }
 
-/// An integer with a prefix of seven bits (RFC 7541, section 5.1).
+/// Appends an integer with a prefix of seven bits (RFC 7541, section 5.1).
 fn push_length(block: &mut Vec<u8>, length: usize) {
     if length < 127 {
         block.push(u8::try_from(length).unwrap());
@@ -59,10 +70,10 @@ fn push_length(block: &mut Vec<u8>, length: usize) {
     block.push(u8::try_from(rest).unwrap());
 }
 
-/// The longest frame that a peer takes unless it says otherwise (section 6.5.2).
+/// The longest payload that a peer accepts by default (section 6.5.2).
 const FRAME_MAX: usize = 16_384;
 
-/// A header block of any length, in as many frames as it takes.
+/// Returns a header block of any length, in as many frames as it needs.
 pub fn headers(flags: u8, stream: u32, block: &[u8]) -> Vec<u8> {
     let mut parts = block.chunks(FRAME_MAX).peekable();
     let mut kind = HEADERS;
@@ -80,13 +91,13 @@ pub fn headers(flags: u8, stream: u32, block: &[u8]) -> Vec<u8> {
     frames
 }
 
-/// The headers that begin a gRPC answer.
-pub fn answer_begins(stream: u32) -> Vec<u8> {
+/// Returns the headers that begin a gRPC reply.
+pub fn reply_begins(stream: u32) -> Vec<u8> {
     let block = header_block(&[(":status", "200"), ("content-type", "application/grpc")]);
     frame(HEADERS, END_HEADERS, stream, &block)
 }
 
-/// A message in its gRPC prefix, in as many frames as it takes.
+/// Returns a message behind its gRPC prefix, in as many frames as it needs.
 pub fn message(stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut data = vec![0];
     data.extend(u32::try_from(payload.len()).unwrap().to_be_bytes());
@@ -97,28 +108,29 @@ pub fn message(stream: u32, payload: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// The trailers that end a gRPC answer.
-pub fn answer_ends(stream: u32, status: &str) -> Vec<u8> {
+/// Returns the trailers that end a gRPC reply.
+pub fn reply_ends(stream: u32, status: &str) -> Vec<u8> {
     let block = header_block(&[("grpc-status", status)]);
     frame(HEADERS, END_HEADERS | END_STREAM, stream, &block)
 }
 
-/// A whole answer of status OK.
+/// Returns a whole reply with the status OK.
 pub fn ok(stream: u32, payload: &[u8]) -> Vec<u8> {
     [
-        answer_begins(stream),
+        reply_begins(stream),
         message(stream, payload),
-        answer_ends(stream, "0"),
+        reply_ends(stream, "0"),
     ]
     .concat()
 }
 
-/// An answer of status OK that has no message, on which grpcio panics.
+/// Returns a reply with the status OK and no message, on which grpcio panics.
 pub fn ok_without_message(stream: u32) -> Vec<u8> {
-    [answer_begins(stream), answer_ends(stream, "0")].concat()
+    [reply_begins(stream), reply_ends(stream, "0")].concat()
 }
 
-/// A proxy's answer with a status of HTTP's, and none of gRPC's: headers alone, or a page.
+/// Returns the response of a proxy that knows no gRPC: a status of HTTP, and either headers
+/// alone or a page.
 pub fn no_grpc(stream: u32, status: &str, content_type: &str, page: &[u8]) -> Vec<u8> {
     let block = header_block(&[(":status", status), ("content-type", content_type)]);
     if page.is_empty() {
@@ -136,28 +148,31 @@ pub const READY: &[u8] = &[0x0a, 0x02, 0x08, 0x01];
 
 /// A Probe call that has arrived.
 pub struct Call {
+    /// The connection that the call came by.
     pub socket: UnixStream,
+    /// The number of its stream.
     pub stream: u32,
-    /// The headers, as HPACK writes them.
+    /// The headers, as HPACK has encoded them.
     pub headers: Vec<u8>,
     /// How many Probe calls came before it.
     pub number: usize,
 }
 
 impl Call {
+    /// Sends these bytes.
     pub fn send(&mut self, bytes: &[u8]) {
-        // The other side may have gone, which is then the point of the test.
+        // The client may have closed the connection, which some tests are about.
         let _ = self.socket.write_all(bytes);
     }
 }
 
-/// Listens at `path` until the process ends; GetPluginInfo is answered, each
-/// Probe goes to `probe`, which answers or does not.
+/// Listens at `path` until the process ends, and replies to GetPluginInfo. Each Probe call
+/// goes to `probe`, which replies or does not.
 pub fn serve(path: &Path, probe: impl Fn(Call) + Send + Sync + 'static) -> UnixListener {
     listen(path, true, probe)
 }
 
-/// The same, without acknowledging SETTINGS.
+/// Does the same, but never acknowledges SETTINGS.
 pub fn serve_without_ack(path: &Path, probe: impl Fn(Call) + Send + Sync + 'static) {
     listen(path, false, probe);
 }
@@ -174,7 +189,7 @@ fn listen(
     std::thread::spawn(move || {
         for socket in accepting.incoming().map_while(Result::ok) {
             let (probe, count) = (Arc::clone(&probe), Arc::clone(&count));
-            // It goes with an error or without one.
+            // The connection may end with an error.
             std::thread::spawn(move || {
                 let _ = read_frames(socket, acknowledges, &*probe, &count);
             });
@@ -183,16 +198,16 @@ fn listen(
     listener
 }
 
-/// Ends accept for every holder of a listener; the file stays.
+/// Ends accept(2) for each holder of a listener. The socket's file stays.
 pub fn close(listener: &UnixListener) {
     socket2::SockRef::from(listener)
         .shutdown(std::net::Shutdown::Both)
         .unwrap();
 }
 
-/// Serves one connection until the client goes.
+/// Serves one connection until the client closes it.
 pub fn converse(socket: UnixStream, probe: &(dyn Fn(Call) + Send + Sync), count: &AtomicUsize) {
-    // It goes with an error or without one.
+    // The connection may end with an error.
     let _ = read_frames(socket, true, probe, count);
 }
 
@@ -220,7 +235,7 @@ fn read_frames(
             PING if flags & ACK == 0 => socket.write_all(&frame(PING, ACK, 0, &payload))?,
             HEADERS => block = payload,
             DATA if flags & END_STREAM != 0 => {
-                // gRPC's C-core writes the path as it is, without Huffman's code.
+                // C-core sends the path without Huffman coding.
                 if contains(&block, b"/csi.v1.Identity/GetPluginInfo") {
                     socket.write_all(&ok(stream, b"\x0a\x04fake"))?;
                 } else {
@@ -238,6 +253,7 @@ fn read_frames(
     }
 }
 
+/// Returns whether `part` is somewhere in `text`.
 pub fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }

@@ -1,38 +1,40 @@
-//! The system calls that the standard library has no word for.
+//! The system calls that the standard library has no function for.
 #![allow(unsafe_code, reason = "system calls, each with SAFETY")]
 
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixListener;
 
+/// Returns whether the tests run as root.
 pub fn is_root() -> bool {
     // SAFETY: geteuid(2) has no preconditions and cannot fail.
     unsafe { libc::geteuid() == 0 }
 }
 
-/// Signals a process that a test has started.
+/// Sends a signal to a process that a test has started.
 pub fn send_signal(pid: i32, signal: i32) {
-    // SAFETY: kill(2) has no preconditions; the pid is that of a child that has
-    // not been waited for, so it is nobody else's.
+    // SAFETY: kill(2) has no preconditions. The pid is that of a child that has not been
+    // waited for, so no other process has it.
     let result = unsafe { libc::kill(pid, signal) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }
 
-/// Makes the accept queue of a listener as short as can be: one connection.
+/// Makes the accept queue of a listener as short as possible: it holds one connection.
 pub fn shorten_queue(listener: &UnixListener) {
     // SAFETY: the descriptor is the listener's, which is alive.
     let result = unsafe { libc::listen(listener.as_raw_fd(), 0) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }
 
-/// A thread held still by ptrace(2), as if it had died.
+/// A thread that ptrace(2) has stopped, as if it had died.
 pub struct FrozenThread(i32);
 
 impl FrozenThread {
-    /// To be kept, and reaped, on the thread that calls this: it is the tracer.
+    /// Stops a thread. The calling thread becomes its tracer, so the value must stay on the
+    /// calling thread.
     pub fn freeze(tid: i32) -> FrozenThread {
         let none = std::ptr::null_mut::<libc::c_void>();
-        // SAFETY: requests without data, on a thread of a child of ours.
+        // SAFETY: both requests pass no data, and the thread belongs to a child process.
         unsafe {
             assert_eq!(libc::ptrace(libc::PTRACE_SEIZE, tid, none, none), 0);
             assert_eq!(libc::ptrace(libc::PTRACE_INTERRUPT, tid, none, none), 0);
@@ -48,12 +50,12 @@ impl FrozenThread {
     }
 
     fn wait(&self, flags: i32) -> i32 {
-        // SAFETY: waitpid(2) may be given no place for the status.
+        // SAFETY: waitpid(2) accepts a null pointer for the status.
         unsafe { libc::waitpid(self.0, std::ptr::null_mut(), libc::__WALL | flags) }
     }
 }
 
-/// Lets this process have as many descriptors as it may.
+/// Raises the soft limit of descriptors of this process to the hard limit.
 pub fn raise_descriptor_limit() {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
@@ -67,11 +69,11 @@ pub fn raise_descriptor_limit() {
     }
 }
 
-/// Has a socket's connections come from this address, with a port that is chosen when it
-/// connects: bind(2) alone would want one that no other connection has, to anywhere.
+/// Binds a socket to this address and lets the kernel choose the port at connect(2). bind(2)
+/// alone would take a port that no other connection has, to any destination.
 pub fn bind_without_port(socket: &socket2::Socket, address: std::net::Ipv4Addr) {
     let yes: libc::c_int = 1;
-    // SAFETY: reads an int, which this is, and as many bytes as one has.
+    // SAFETY: setsockopt(2) reads an int, and gets a pointer to one and its size.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),

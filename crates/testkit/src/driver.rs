@@ -1,30 +1,32 @@
-//! The driver: a real gRPC server in a process of its own. The example is one on
-//! C-core; `make interop` has the same on other libraries.
+//! The CSI driver: a real gRPC server in a process of its own. The example driver is one
+//! on C-core; `make interop` has the same on other libraries.
 
 use std::process::Command;
 use std::sync::LazyLock;
 
-use super::process::Process;
+use crate::process::Process;
 
+/// A running driver, killed when it is dropped.
 pub struct Driver {
+    /// The driver's process, which writes a line to stdout for each event.
     pub process: Process,
 }
 
 impl Driver {
-    /// Starts it and waits until it listens.
+    /// Starts a driver at this address and waits until it listens.
     pub fn start(address: &str, flags: &[&str]) -> Driver {
         let process = Process::start(command().arg(format!("--address={address}")).args(flags));
         process.out.wait_for(0, "listening");
         Driver { process }
     }
 
-    /// How many sockets it has open.
+    /// Returns how many sockets it has open.
     pub fn sockets(&self) -> usize {
         let path = format!("/proc/{}/fd", self.process.pid());
         std::fs::read_dir(path)
             .expect("the driver is alive")
             .flatten()
-            // A descriptor may be closed while it is looked at.
+            // A descriptor may be closed while its entry is read.
             .filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok())
             .filter(|target| target.to_string_lossy().starts_with("socket:"))
             .count()
@@ -36,8 +38,8 @@ impl Driver {
         assert_eq!(self.process.out.count("probe begin"), count);
     }
 
-    /// The most Probe calls that were under way at once.
-    pub fn most_at_once(&self) -> usize {
+    /// Returns how many Probe calls were in flight at most.
+    pub fn most_in_flight(&self) -> usize {
         let (mut now, mut most) = (0usize, 0);
         for line in self.process.out.all() {
             match line.as_str() {
@@ -51,10 +53,9 @@ impl Driver {
     }
 }
 
-/// A command line that begins with the driver: the example, which is built next to
-/// the tests, or what `LIVENESSPROBE_DRIVER` names. That is a program and its first
-/// arguments, with spaces between them; relative paths begin at the repository's
-/// root.
+/// Returns a command line that begins with the driver: the example, which Cargo builds next
+/// to the tests, or the command in `CSI_DRIVER`. That is a program and its first arguments,
+/// with spaces between them; relative paths begin at the directory of the tests' package.
 fn command() -> Command {
     let Some(words) = other() else {
         let mut path = std::env::current_exe().expect("the path of this test");
@@ -69,20 +70,26 @@ fn command() -> Command {
 }
 
 fn other() -> Option<String> {
-    std::env::var("LIVENESSPROBE_DRIVER").ok()
+    std::env::var("CSI_DRIVER").ok()
 }
 
-/// What the driver is made with, for the few tests in which that matters.
+/// The gRPC library that a driver uses, for the few tests in which that matters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Library {
+    /// C-core, by the crate grpcio.
     Core,
+    /// grpc-go.
     Go,
+    /// grpc-js.
     Node,
+    /// C-core, by the Python package grpcio.
     Python,
+    /// tonic.
     Tonic,
 }
 
-/// What the driver under test is made with: `--version` begins with its name.
+/// Returns the library of the driver under test, with whose name the output of its
+/// `--version` begins.
 pub fn library() -> Library {
     static LIBRARY: LazyLock<Library> = LazyLock::new(|| {
         if other().is_none() {

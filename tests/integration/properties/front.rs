@@ -1,5 +1,5 @@
-//! Bytes over a real connection to the door, tiny_http behind it: there is one
-//! answer, the right one, and then the connection is closed.
+//! Bytes over a real connection to the HTTP front, with tiny_http behind it: the front sends
+//! one response, which is the right one, and closes the connection.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -11,51 +11,51 @@ use front::head::{Head, read};
 use front::{HEAD_BYTES, Immediate, InFlight, Reply, Reserved, Schedule, Settings, Site};
 use program::Program;
 
-/// Beyond this a client gives up, and so does the test.
+/// How long the test waits.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the drivers would say.
+/// The body of a health response.
 const HEALTHY: &str = "ok";
-/// What the metrics would be.
+/// The body of a metrics response.
 const EXPOSITION: &str = "# EOF\n";
 
-/// The first byte says how the rest comes: in pieces of how many bytes, and whether
-/// the client says that it has finished.
+/// Takes a byte that says how the rest is sent: in pieces of how many bytes, and whether the
+/// client shuts down its sending side.
 pub fn check(bytes: &[u8]) {
     let Some((how, rest)) = bytes.split_first() else {
         return;
     };
     let bytes = &rest[..rest.len().min(4 * HEAD_BYTES)];
     let verdict = read(&bytes[..bytes.len().min(HEAD_BYTES)]);
-    // Else the answer to half a head comes with its deadline, two seconds later.
+    // A response to half a head would otherwise come at its deadline, two seconds later.
     let finishes = how & 1 == 0 || verdict == Head::Partial;
     let piece = match how >> 1 {
         0..64 => bytes.len(),
         size => usize::from(size) * 16,
     };
-    let answer = exchange(bytes, piece.max(1), finishes);
+    let response = exchange(bytes, piece.max(1), finishes);
     match verdict {
-        Head::Partial => assert!(answer.is_empty(), "{}", answer.escape_ascii()),
-        Head::Refused(error) => is_answer(&answer, error.status, error.why, false),
+        Head::Partial => assert!(response.is_empty(), "{}", response.escape_ascii()),
+        Head::Refused(error) => is_response(&response, error.status, error.why, false),
         Head::Complete(request) => {
             let (status, body) = match paths().route(&request.target) {
                 Some(Route::Health(_)) => (200, HEALTHY),
                 Some(Route::Metrics) => (200, EXPOSITION),
                 None => (404, "404 page not found"),
             };
-            is_answer(&answer, status, body, request.is_head);
+            is_response(&response, status, body, request.is_head);
         }
     }
 }
 
-/// Sends these bytes and gives all that comes back.
+/// Sends these bytes and returns all bytes that come back.
 fn exchange(bytes: &[u8], piece: usize, finishes: bool) -> Vec<u8> {
-    static DOOR: LazyLock<SocketAddr> = LazyLock::new(open);
-    let mut stream = TcpStream::connect_timeout(&DOOR, PATIENCE).expect("a connection");
+    static ADDRESS: LazyLock<SocketAddr> = LazyLock::new(open);
+    let mut stream = TcpStream::connect_timeout(&ADDRESS, PATIENCE).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.set_nodelay(true).expect("no delay");
     for piece in bytes.chunks(piece) {
-        // Whoever is refused early may find the connection closed.
+        // The front may have refused the request and closed the connection.
         if stream.write_all(piece).is_err() {
             break;
         }
@@ -63,18 +63,18 @@ fn exchange(bytes: &[u8], piece: usize, finishes: bool) -> Vec<u8> {
     if finishes {
         let _ = stream.shutdown(Shutdown::Write);
     }
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     stream
-        .read_to_end(&mut answer)
-        .expect("an answer and a close");
-    answer
+        .read_to_end(&mut response)
+        .expect("a response and a close");
+    response
 }
 
-/// One answer of HTTP/1.1, which ends the connection, and no byte more.
-fn is_answer(answer: &[u8], status: u16, body: &str, is_head: bool) {
-    let shown = answer.escape_ascii().to_string();
-    let text = std::str::from_utf8(answer).expect("UTF-8");
-    let (head, told) = text
+/// Checks that this is one response of HTTP/1.1, which closes the connection, and no more.
+fn is_response(response: &[u8], status: u16, body: &str, is_head: bool) {
+    let shown = response.escape_ascii().to_string();
+    let text = std::str::from_utf8(response).expect("UTF-8");
+    let (head, content) = text
         .split_once("\r\n\r\n")
         .unwrap_or_else(|| panic!("{shown}"));
     assert!(
@@ -94,9 +94,9 @@ fn is_answer(answer: &[u8], status: u16, body: &str, is_head: bool) {
     };
     assert_eq!(value("Connection"), "close");
     let length: usize = value("Content-Length").parse().expect("a number");
-    assert!(told.len() == if is_head { 0 } else { length }, "{shown}");
+    assert!(content.len() == if is_head { 0 } else { length }, "{shown}");
     if !is_head {
-        assert!(told.contains(body), "{body}: {shown}");
+        assert!(content.contains(body), "{body}: {shown}");
     }
 }
 

@@ -1,7 +1,0 @@
-//! Fuzzes what `tests/integration/properties/door.rs` says.
-#![no_main]
-
-#[path = "../../tests/integration/properties/door.rs"]
-mod property;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| property::check(bytes));

@@ -1,0 +1,7 @@
+//! Fuzzes what `tests/integration/properties/front.rs` says.
+#![no_main]
+
+#[path = "../../tests/integration/properties/front.rs"]
+mod property;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| property::check(bytes));
