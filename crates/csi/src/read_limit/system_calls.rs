@@ -1,17 +1,19 @@
-//! recvmsg(2), sendmsg(2) and epoll_ctl(2), by which gRPC's C-core reads, writes and
-//! watches its sockets, and nobody else in this program, but for musl's resolver. Defined
-//! here they are found before the C library's; whatever is not about a driver's socket
-//! goes to the kernel as it is.
+//! recvmsg(2) and sendmsg(2), by which gRPC's C-core reads and writes its sockets. In this
+//! program only musl's resolver calls them as well. The linker finds them here before those of
+//! the C library, and a call that is not about a driver's socket goes to the kernel as it is.
+//!
+//! Rejected: `epoll_ctl` beside them, which takes EPOLLOUT away from a driver's socket. The
+//! socket always has room, so C-core has no use for the event, and the kernel wakes gRPC's
+//! thread with it each time the driver reads. That was here before, with `epoll_create1` and
+//! `epoll_wait`, which musl has in the same object file. A probe stays well within
+//! the bound on its processor time without it (docs/footprint.md).
 
 #![allow(unsafe_code, reason = "the C library's functions, see SAFETY at each")]
 
 use std::ffi::{c_int, c_long, c_uint, c_void};
 use std::os::fd::RawFd;
-use std::ptr;
 
-use libc::{epoll_event, iovec, msghdr, ssize_t};
-
-const EPOLLOUT: u32 = libc::EPOLLOUT.cast_unsigned();
+use libc::{iovec, msghdr, ssize_t};
 
 /// `struct user_msghdr`, as the kernel has it. That of the C library may be another:
 /// musl's counts are shorter, with padding that nobody initialises.
@@ -138,80 +140,6 @@ unsafe extern "C" fn sendmsg(socket: c_int, message: *const msghdr, flags: c_int
         return asked.length();
     }
     ssize_t::try_from(sent).unwrap_or(-1)
-}
-
-/// epoll_ctl(2), which asks for no word of a driver's socket that has room: it always has.
-/// The kernel would say it each time the driver reads, and wake gRPC's thread for it.
-///
-/// # Safety
-///
-/// As of epoll_ctl(2).
-// SAFETY: as above.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn epoll_ctl(
-    epoll: c_int,
-    what: c_int,
-    socket: c_int,
-    event: *mut epoll_event,
-) -> c_int {
-    // SAFETY: the caller gives an event that nobody changes meanwhile, or null.
-    let mut asked = unsafe { event.as_ref() }.copied();
-    if let Some(asked) = &mut asked
-        && super::is_driver(socket)
-    {
-        asked.events &= !EPOLLOUT;
-    }
-    let asked = asked.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
-    // SAFETY: the event is this function's own, and is only read.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_epoll_ctl,
-            c_long::from(epoll),
-            c_long::from(what),
-            c_long::from(socket),
-            asked,
-        )
-    };
-    c_int::try_from(result).unwrap_or(-1)
-}
-
-/// epoll_create1(2): musl has it in one object file with the one before, so that whoever
-/// defines that defines this.
-// SAFETY: as above.
-#[unsafe(no_mangle)]
-extern "C" fn epoll_create1(flags: c_int) -> c_int {
-    // SAFETY: takes a number and gives one.
-    let result = unsafe { libc::syscall(libc::SYS_epoll_create1, c_long::from(flags)) };
-    c_int::try_from(result).unwrap_or(-1)
-}
-
-/// epoll_wait(2), likewise.
-///
-/// # Safety
-///
-/// As of epoll_wait(2).
-// SAFETY: as above.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn epoll_wait(
-    epoll: c_int,
-    events: *mut epoll_event,
-    most: c_int,
-    timeout: c_int,
-) -> c_int {
-    // SAFETY: the caller's events, as many as it says. Without a signal mask, whose size
-    // then does not matter, it is the same as epoll_wait(2), which not every machine has.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_epoll_pwait,
-            c_long::from(epoll),
-            events,
-            c_long::from(most),
-            c_long::from(timeout),
-            ptr::null::<c_void>(),
-            0_usize,
-        )
-    };
-    c_int::try_from(result).unwrap_or(-1)
 }
 
 /// The number by which the kernel knows a socket while it is open; 0 if it does not tell.
