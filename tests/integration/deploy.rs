@@ -1,5 +1,5 @@
-//! The command lines of deploy/, run as they are written there, with sockets and
-//! ports of a test's own.
+//! Runs the command lines of deploy/ as they are written there, with the sockets and
+//! ports of each test. `deploy/check.py` starts those that listen and need no driver.
 
 use std::net::TcpStream;
 use std::path::Path;
@@ -14,7 +14,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root.join(path)).unwrap()
 }
 
-/// The words of the list under `key:`, behind the first line with `after`.
+/// Returns the items of the list under `key:`, after the first line with `after`.
 fn words(text: &str, after: &str, key: &str) -> Vec<String> {
     let lines = text.lines().skip_while(|line| !line.contains(after));
     lines
@@ -40,7 +40,7 @@ fn command(words: &[String], places: &[(&str, String)]) -> Command {
 }
 
 #[test]
-fn the_exec_probe_installs_and_asks_as_written() {
+fn the_exec_probe_installs_and_probes_as_written() {
     let text = read("kubernetes/exec-probe.yaml");
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
@@ -67,8 +67,8 @@ fn the_exec_probe_installs_and_asks_as_written() {
     );
 }
 
-/// What kubelet does before it starts the driver: the port is open, and `/healthz` is not
-/// what the startupProbe may ask.
+/// kubelet starts the driver only after the startupProbe has succeeded. It must therefore
+/// succeed while `/healthz` still answers 500.
 #[test]
 fn the_native_sidecar_has_started_before_there_is_a_driver() {
     let text = read("kubernetes/native-sidecar.yaml");
@@ -94,7 +94,8 @@ fn the_native_sidecar_has_started_before_there_is_a_driver() {
     assert_eq!(sidecar.healthz().both(), (200, "ok"));
 }
 
-/// `deploy/check.py` reads them as Kubernetes does; this is for those who have no Python.
+/// `deploy/check.py` validates these manifests, so that this text is known to be where
+/// Kubernetes reads it.
 #[test]
 fn no_manifest_of_ours_is_scheduled_where_there_is_no_image() {
     let packaging = std::fs::read_to_string("packaging/architectures.sh").unwrap();
@@ -107,10 +108,11 @@ fn no_manifest_of_ours_is_scheduled_where_there_is_no_image() {
         .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
         .collect();
     assert_eq!(texts.len(), 6);
-    // And the example for those who have other nodes.
+    // The README shows the same affinity for clusters with other nodes.
     texts.push(read("README.md"));
     for text in texts {
-        let (_, rule) = text.split_once("kubernetes.io/arch\n").unwrap();
+        let (before, rule) = text.split_once("kubernetes.io/arch\n").unwrap();
+        assert!(before.contains("requiredDuringSchedulingIgnoredDuringExecution:\n"));
         let mut lines = rule.lines().map(str::trim);
         assert_eq!(lines.next(), Some("operator: In"), "{text}");
         assert_eq!(
@@ -122,7 +124,7 @@ fn no_manifest_of_ours_is_scheduled_where_there_is_no_image() {
 }
 
 #[test]
-fn the_cure_for_selinux_is_no_privilege() {
+fn the_selinux_component_adds_no_privilege() {
     let text = read("kustomize/selinux/selinux.yaml");
     assert!(text.contains("            seLinuxOptions:\n              type: spc_t\n"));
     assert!(!text.contains("privileged: true"));
@@ -164,7 +166,7 @@ fn the_compose_file_s_variables_are_understood() {
     sidecar.err.wait_for(0, "Driver is healthy");
     assert_eq!(sidecar.err.count("Environment variable"), 0);
 
-    // And the healthcheck beside them.
+    // The healthcheck uses the same variables.
     assert!(text.contains("test: [CMD, /livenessprobe, --once]"));
     let output = livenessprobe()
         .command()
@@ -197,13 +199,13 @@ fn one_for_all_answers_for_each_as_written() {
     ];
     let sidecar = Process::start(&mut command(&words(&text, IMAGE, "args"), &places));
     let address = testkit::sidecar::address_in(&sidecar.err.wait_for(0, "Listening"));
-    // The path that its head tells the driver's owner to write.
+    // The head of the manifest gives this path for a driver's probe.
     assert!(text.contains("path: /healthz/nfs, port: 9808"));
     for path in ["/healthz", "/healthz/nfs", "/healthz/smb", "/healthz/all"] {
         assert_eq!(http::get(address, path).both(), (200, "ok"), "{path}");
     }
     for driver in &drivers {
-        eventually("each has been asked", || {
+        eventually("each driver has had two probes", || {
             driver.process.out.count("probe end") == 2
         });
     }
