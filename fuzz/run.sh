@@ -17,7 +17,7 @@ longest=16384
   echo "error: cargo-fuzz is missing; install it: cargo install --locked cargo-fuzz@$CARGO_FUZZ" >&2
   exit 1
 }
-# The sanitizers are nightly's; the same compiler has them where it is told to be one.
+# The sanitizers need a nightly compiler, or a stable one with RUSTC_BOOTSTRAP.
 toolchain=()
 if "$cargo" +nightly --version >/dev/null 2>&1; then
   toolchain=(+nightly)

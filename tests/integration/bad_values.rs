@@ -301,11 +301,9 @@ fn a_warning_has_the_form_of_the_log() {
     let dir = Dir::new();
     let sidecar = Sidecar::run(
         livenessprobe()
-            .command()
+            .serving(&dir.socket())
             .env("LIVENESS_PROBE_TIMEOUT", "x\"\n\u{1b}")
-            .arg("--logging-format=json")
-            .arg("--http-endpoint=127.0.0.1:0")
-            .arg(format!("--csi-address={}", dir.socket())),
+            .arg("--logging-format=json"),
     );
     let line = sidecar.process.err.wait_for(0, "not understood");
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();

@@ -142,11 +142,8 @@ fn no_variable_changes_or_ends_anything_with_any_value() {
         "legacy",
         all,
     ] {
-        let mut command = livenessprobe().command();
-        command
-            .arg(format!("--csi-address={}", dir.socket()))
-            .arg("--http-endpoint=127.0.0.1:0")
-            .envs(names.iter().map(|name| (name, value)));
+        let mut command = livenessprobe().serving(&dir.socket());
+        command.envs(names.iter().map(|name| (name, value)));
         let sidecar = Sidecar::run(&mut command);
         sidecar.process.err.wait_for(0, "CSI driver name");
         for _ in 0..3 {

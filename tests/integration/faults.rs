@@ -43,11 +43,8 @@ fn an_experiment_of_grpc_in_the_environment_changes_nothing() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     for experiment in ["event_engine_client", "promise_based_client_call"] {
-        let mut command = livenessprobe().command();
-        command
-            .arg(format!("--csi-address={}", dir.socket()))
-            .arg("--http-endpoint=127.0.0.1:0")
-            .env("GRPC_EXPERIMENTS", experiment);
+        let mut command = livenessprobe().serving(&dir.socket());
+        command.env("GRPC_EXPERIMENTS", experiment);
         let sidecar = Sidecar::run(&mut command);
         assert_eq!(sidecar.healthz().both(), (200, "ok"), "{experiment}");
     }

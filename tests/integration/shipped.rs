@@ -77,11 +77,8 @@ fn it_runs_with_larger_pages() {
     let dir = Dir::new();
     let _driver = Driver::start(&dir.socket(), &[]);
     for size in sizes {
-        let mut command = livenessprobe().command();
-        command
-            .arg(format!("--csi-address={}", dir.socket()))
-            .args(["--http-endpoint=127.0.0.1:0", TIMEOUT])
-            .env("QEMU_PAGESIZE", size);
+        let mut command = livenessprobe().serving(&dir.socket());
+        command.arg(TIMEOUT).env("QEMU_PAGESIZE", size);
         let sidecar = Sidecar::run(&mut command);
         for probe in 0..1_000 {
             let response = sidecar.healthz();

@@ -110,7 +110,7 @@ fn left_behind() -> u64 {
 }
 
 /// Starts a sidecar for the drivers of all workers, and waits until it knows their names. The
-/// threads that ask for the names have ended then.
+/// threads that fetch the names have ended then.
 fn sidecar(workers: &[Worker]) -> Sidecar {
     let flags: Vec<String> = workers.iter().map(Worker::flag).collect();
     let sidecar = Sidecar::run(

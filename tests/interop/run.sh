@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Tries the sidecar against gRPC servers that are not the C-core it is made of:
-# builds a driver on each library that CSI drivers use, and runs the tests that
-# need a driver against it. `make interop` calls this.
+# Tries the sidecar, which is built on C-core, against servers on other gRPC libraries: builds
+# a driver on each library that CSI drivers use, and runs the tests that need a driver against
+# it. `make interop` calls this.
 #
 #   tests/interop/run.sh [go python node tonic]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-# Where a driver is started to be asked. The rest is about HTTP clients, the
-# sidecar's own process or bytes that no library sends.
+# The tests that start a driver and probe it. The others are about HTTP clients, the sidecar's
+# own process, or bytes that no library sends.
 tests=(http:: faults:: sharing:: socket_life:: addresses:: metrics:: logs:: signals:: interop::)
-# Of the suite that has the machine for itself, those two that start one.
+# The two tests with a driver in the suite that needs the whole machine.
 alone=(faulty_driver::a_driver_killed_in_mid_call_two_hundred_times_is_reported_at_once
   faulty_driver::a_reply_of_300_mb_is_not_held)
 
@@ -28,11 +28,11 @@ build_python() {
 }
 
 build_node() {
-  # npm installs beside package.json, and what is built belongs in target/.
+  # npm installs next to package.json, and everything that is built belongs in target/.
   local directory=$target/node
   mkdir -p "$directory"
   cp "$source"/node/{driver.js,package.json,package-lock.json,.npmrc} "$directory"
-  # Written last: what broke off half-way is installed anew.
+  # It is written last, so that an install that broke off is repeated.
   local stamp=$directory/installed.json
   if ! cmp --silent "$directory/package-lock.json" "$stamp"; then
     (cd "$directory" && npm ci --ignore-scripts --no-audit --no-fund)
@@ -66,7 +66,7 @@ packaging/tools.sh interop
 
 names=$(run --list)
 for name in "${tests[@]}" "${alone[@]}"; do
-  # A name that fits no test would pass.
+  # cargo test succeeds with a name that matches no test.
   case $name in *::) ;; *) name="$name: test\$" ;; esac
   grep -q "^$name" <<<"$names" || { echo "error: no test is named $name" >&2; exit 1; }
 done
@@ -79,11 +79,11 @@ for server in "${servers[@]}"; do
   version=$($driver --version)
   echo "== tests with $version"
   export CSI_DRIVER=$driver
-  # What a library has not got at all; it is told at the end.
+  # Tests of what a library does not support; the summary names them.
   without=()
   case $server in
-    # It loses an abstract address, or fills it up with null bytes, which makes it
-    # another (unix(7)).
+    # It loses an abstract address, or fills it up with null bytes, which makes it another
+    # address (unix(7)).
     node) without=(addresses::an_abstract_address_reaches_the_driver) ;;
   esac
   run "${tests[@]}" "${without[@]/#/--skip=}"

@@ -1,6 +1,6 @@
 //! The parts that the integration tests of every program here are made of: programs
-//! and drivers as processes, a fake driver that misbehaves in HTTP/2, clients that ask
-//! properly, and crowds of others that do not.
+//! and drivers as processes, a fake driver that misbehaves in HTTP/2, well-behaved
+//! clients, and crowds of hostile ones.
 //!
 //! Only tests depend on this crate. A function of it that cannot do its work panics and
 //! says why, which fails the test that called it.

@@ -9,7 +9,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How much later than its deadline a response may come.
 pub const LATENESS: Duration = Duration::from_millis(200);
 
-/// Waits until `holds` returns true, and asks it often. This is for states that send no
+/// Waits until `holds` returns true, and calls it often. It is for states that send no
 /// event.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + PATIENCE;

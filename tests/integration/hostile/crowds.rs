@@ -3,54 +3,41 @@
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 
-use testkit::{Dir, Driver, http};
+use testkit::{Dir, Driver};
 
 use super::{REQUEST, siege};
 use crate::support::livenessprobe;
 use crate::support::siege::{crowd, hold, lay};
 
-#[test]
-fn forty_clients_before_a_driver_that_takes_a_second() {
+/// Lays siege with so many clients that each send one request after the other for this time,
+/// before a driver that takes a second. Each response must be healthy.
+fn clients_before_a_slow_driver(count: usize, time: Duration) {
     let dir = Dir::new();
     let driver = Driver::start(&dir.socket(), &["--delay=1s"]);
     let sidecar = livenessprobe().start(&dir.socket(), &[]);
     lay(&sidecar, Duration::from_millis(2_700), || {
-        let until = Instant::now() + 2 * hold();
-        let clients: Vec<_> = (0..40)
-            .map(|_| {
-                let address = sidecar.address;
-                std::thread::spawn(move || {
-                    while Instant::now() < until {
-                        assert_eq!(http::get(address, "/healthz").both(), (200, "ok"));
-                    }
-                })
-            })
-            .collect();
-        for client in clients {
-            client.join().unwrap();
-        }
-    });
-    assert_eq!(driver.most_in_flight(), 1);
-}
-
-#[test]
-fn a_hundred_and_twenty_clients_before_a_driver_that_takes_a_second() {
-    let dir = Dir::new();
-    let driver = Driver::start(&dir.socket(), &["--delay=1s"]);
-    let sidecar = livenessprobe().start(&dir.socket(), &[]);
-    lay(&sidecar, Duration::from_millis(2_700), || {
-        let until = Instant::now() + hold();
+        let until = Instant::now() + time;
         std::thread::scope(|scope| {
-            for _ in 0..120 {
+            for _ in 0..count {
                 scope.spawn(|| {
                     while Instant::now() < until {
-                        assert_eq!(http::get(sidecar.address, "/healthz").both(), (200, "ok"));
+                        assert_eq!(sidecar.healthz().both(), (200, "ok"));
                     }
                 });
             }
         });
     });
     assert_eq!(driver.most_in_flight(), 1);
+}
+
+#[test]
+fn forty_clients_before_a_driver_that_takes_a_second() {
+    clients_before_a_slow_driver(40, 2 * hold());
+}
+
+#[test]
+fn a_hundred_and_twenty_clients_before_a_driver_that_takes_a_second() {
+    clients_before_a_slow_driver(120, hold());
 }
 
 #[test]

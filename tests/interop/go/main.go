@@ -1,5 +1,5 @@
-// A CSI driver's Identity service on grpc-go, as nearly every driver is: the flags
-// and the lines on stdout are those of examples/csi_driver.rs, which explains them.
+// A CSI driver's Identity service on grpc-go, which nearly every driver uses. The flags and
+// the lines on stdout are those of examples/csi_driver.rs, which explains them.
 package main
 
 import (
@@ -23,7 +23,7 @@ import (
 var (
 	version     = flag.Bool("version", false, "say what this is made of, and end")
 	address     = flag.String("address", "/tmp/csi-driver/csi.sock", "where to listen")
-	name        = flag.String("name", "example.csi.livenessprobe", "the name that GetPluginInfo tells")
+	name        = flag.String("name", "example.csi.livenessprobe", "the name that GetPluginInfo returns")
 	_           = flag.Bool("ready", false, "Probe answers ready=true (the default)")
 	readyAbsent = flag.Bool("ready-absent", false, "Probe answers without the field")
 	notReady    = flag.Bool("not-ready", false, "Probe answers ready=false")
@@ -57,7 +57,7 @@ func serve() error {
 	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
-	// Made once: padding may be hundreds of megabytes.
+	// It is made once, because the padding may be hundreds of megabytes.
 	reply := reply()
 	server := grpc.NewServer()
 	register(server, getPluginInfo, func() (interface{}, error) { return probe(reply) })
@@ -75,7 +75,7 @@ func serve() error {
 
 func listen(address string) (net.Listener, error) {
 	if strings.HasPrefix(address, "unix-abstract:") {
-		// net's own spelling of the null byte.
+		// The package net writes the null byte as @.
 		return net.Listen("unix", "@"+strings.TrimPrefix(address, "unix-abstract:"))
 	}
 	path := strings.TrimPrefix(address, "unix:")
@@ -85,7 +85,7 @@ func listen(address string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
-	// What a driver that was killed has left, as CSI drivers do it.
+	// A driver that was killed may have left its socket, which CSI drivers remove.
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}

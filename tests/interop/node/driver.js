@@ -1,5 +1,5 @@
-// A CSI driver's Identity service on @grpc/grpc-js: the flags and the lines on
-// stdout are those of examples/csi_driver.rs, which explains them.
+// A CSI driver's Identity service on @grpc/grpc-js. The flags and the lines on stdout are
+// those of examples/csi_driver.rs, which explains them.
 'use strict';
 
 const fs = require('node:fs');
@@ -33,7 +33,7 @@ function milliseconds(duration) {
   return Number(match[1]) * (match[2] === 's' ? 1000 : 1);
 }
 
-// A line on stdout, whole and at once.
+// Writes a whole line to stdout at once.
 function event(line) {
   fs.writeSync(1, `${line}\n`);
 }
@@ -44,7 +44,7 @@ function varint(number) {
   return Buffer.from([...bytes, number]);
 }
 
-// A protobuf field of bytes: a string or a message.
+// Encodes a protobuf field of bytes: a string or a message.
 function field(number, content) {
   return Buffer.concat([varint(number * 8 + 2), varint(content.length), content]);
 }
@@ -70,7 +70,7 @@ function getPluginInfo(call, callback) {
 }
 
 const delay = milliseconds(options.delay);
-// Made once: padding may be hundreds of megabytes.
+// It is made once, because the padding may be hundreds of megabytes.
 const reply = probeResponse();
 function probe(call, callback) {
   event('probe begin');
@@ -85,7 +85,7 @@ function probe(call, callback) {
   }, delay);
 }
 
-// Messages are bytes, written by hand.
+// Messages are bytes, encoded by hand.
 function unary(name) {
   const asItIs = (bytes) => bytes;
   return {
@@ -99,16 +99,16 @@ function unary(name) {
   };
 }
 
-// Where to listen, in grpc-js's words.
+// Returns the address to listen on, in grpc-js's form.
 function target(address) {
   if (address.startsWith('unix-abstract:')) {
-    // node 18 loses the name, node 20 fills it up with null bytes.
+    // node 18 loses the name, and node 20 fills it up with null bytes.
     throw new Error('node cannot listen on an abstract address');
   }
   if (!/^(unix:|\/)/.test(address)) return address;
   const file = address.replace('unix:', '');
   fs.mkdirSync(path.dirname(file), { recursive: true });
-  // What a driver that was killed has left.
+  // A driver that was killed may have left its socket.
   fs.rmSync(file, { force: true });
   return `unix:${file}`;
 }

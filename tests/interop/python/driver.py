@@ -10,15 +10,15 @@ import threading
 import time
 from concurrent import futures
 
-# The sidecar's C-core closes each connection with an error code, and this one's
-# would write a line about each. Read when grpc is imported.
+# The sidecar's C-core closes each connection with an error code, and the C-core of this
+# driver would write a line about each. The variable is read when grpc is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 import grpc
 
-# More than a test has under way; a hung Probe keeps its worker.
+# More than a test has in flight; a Probe that hangs keeps its worker.
 WORKERS = 64
-# What calls that are under way may take when the driver is told to stop.
+# How long calls in flight may take when the driver stops.
 GRACE = 30.0
 
 
@@ -70,13 +70,13 @@ def code(number):
     for known in grpc.StatusCode:
         if known.value[0] == number:
             return known
-    # grpcio has no word for it, and makes it UNKNOWN.
+    # grpcio has no constant for such a code, and turns it into UNKNOWN.
     return number
 
 
 def identity(options):
     """The service, its messages written by hand."""
-    # Made once: padding may be hundreds of megabytes.
+    # It is made once, because the padding may be hundreds of megabytes.
     reply = b""
     if not options.ready_absent:
         reply += field(1, b"" if options.not_ready else b"\x08\x01")
@@ -99,7 +99,7 @@ def identity(options):
             context.abort(code(options.error), options.message)
         return reply
 
-    # Without (de)serialisers, messages are bytes.
+    # Without serialisers and deserialisers, messages are bytes.
     return grpc.method_handlers_generic_handler(
         "csi.v1.Identity",
         {
@@ -119,7 +119,7 @@ def listen(server, address):
 
 def main():
     options = parse()
-    # Waited for below; every thread that starts from here on leaves it alone.
+    # sigwait() below waits for it; threads that start from here on inherit the mask.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     pool = futures.ThreadPoolExecutor(max_workers=WORKERS)
     server = grpc.server(pool, handlers=[identity(options)])

@@ -1,4 +1,4 @@
-//! csi.v1.Identity, its messages written by hand.
+//! The service csi.v1.Identity, with messages encoded by hand.
 
 use std::convert::Infallible;
 use std::future::{pending, ready};
@@ -43,8 +43,8 @@ fn get_plugin_info(options: &Options) -> Result<Response<Bytes>, Status> {
     Ok(Response::new(reply.into()))
 }
 
-/// A Probe under way. tonic drops a call's future when its caller gives it up,
-/// and that ends the Probe, too.
+/// A Probe in flight. tonic drops the future of a call when the caller gives it up, which
+/// ends the Probe, too.
 struct Probing;
 
 impl Probing {
@@ -73,7 +73,7 @@ async fn probe(options: Arc<Options>, reply: Bytes) -> Result<Response<Bytes>, S
     Ok(Response::new(reply))
 }
 
-/// What Probe answers where it does not fail.
+/// Returns the reply of a Probe that does not fail.
 pub fn reply(options: &Options) -> Bytes {
     let mut reply = Vec::new();
     if let Some(ready) = options.ready {
@@ -85,7 +85,7 @@ pub fn reply(options: &Options) -> Bytes {
     reply.into()
 }
 
-/// A protobuf field of bytes: a string or a message.
+/// Encodes a protobuf field of bytes: a string or a message.
 fn field(number: usize, content: &[u8]) -> Vec<u8> {
     let mut field = Vec::with_capacity(content.len() + 16);
     for mut number in [(number << 3) | 2, content.len()] {

@@ -1,5 +1,5 @@
-//! A CSI driver's Identity service on tonic: the flags and the lines on stdout are
-//! those of `examples/csi_driver.rs`, which explains them.
+//! A CSI driver's Identity service on tonic. The flags and the lines on stdout are those of
+//! `examples/csi_driver.rs`, which explains them.
 
 mod identity;
 mod options;
@@ -45,7 +45,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         .block_on(listen(options))
 }
 
-/// The version of a package that this was built with.
+/// Returns the version of a package that this driver was built with.
 fn locked(package: &str) -> &'static str {
     include_str!("../Cargo.lock")
         .split_once(&format!("name = \"{package}\"\nversion = \""))
@@ -67,7 +67,7 @@ async fn listen(options: Options) -> Result<(), Box<dyn Error>> {
     if let Some(directory) = Path::new(path).parent() {
         fs::create_dir_all(directory)?;
     }
-    // What a driver that was killed has left.
+    // A driver that was killed may have left its socket.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
@@ -80,7 +80,7 @@ fn unix(listener: UnixListener) -> io::Result<UnixListenerStream> {
     tokio::net::UnixListener::from_std(listener).map(UnixListenerStream::new)
 }
 
-/// Serves until SIGTERM, and then what is under way.
+/// Serves until SIGTERM, and then finishes the calls in flight.
 async fn serve<Socket>(
     incoming: impl Stream<Item = io::Result<Socket>>,
     options: Options,
@@ -88,7 +88,7 @@ async fn serve<Socket>(
 where
     Socket: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
-    // Made once: padding may be hundreds of megabytes.
+    // It is made once, because the padding may be hundreds of megabytes.
     let reply = identity::reply(&options);
     let options = Arc::new(options);
     let service =
@@ -104,7 +104,7 @@ where
     Ok(())
 }
 
-/// A line on stdout, at once; nobody has to read it.
+/// Writes a line to stdout at once. The driver goes on if stdout has no reader.
 fn event(line: &str) {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());

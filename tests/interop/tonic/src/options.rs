@@ -19,9 +19,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// `None` where the version is wanted and no more.
+    /// Returns `None` if only the version is requested.
     pub fn parse() -> Result<Option<Options>, String> {
-        // pico-args takes a value from the next word; here it follows an =.
+        // pico-args takes a value from the next word, and here it follows a =.
         let words: Vec<OsString> = std::env::args()
             .skip(1)
             .flat_map(|word| match word.split_once('=') {
@@ -39,7 +39,7 @@ fn parse(mut arguments: Arguments) -> Result<Option<Options>, pico_args::Error> 
     }
     let absent = arguments.contains("--ready-absent");
     let not_ready = arguments.contains("--not-ready");
-    // The default, so that it can be said.
+    // It is the default, and a test may give it nevertheless.
     let _ = arguments.contains("--ready");
     let options = Options {
         address: arguments
