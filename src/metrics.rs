@@ -298,7 +298,7 @@ mod tests {
                 address: "/csi/csi.sock".to_owned(),
                 cause: "whatever the C library says".to_owned(),
                 reason,
-                passing: true,
+                is_transient: true,
             };
             driver.probed(&Err(ProbeError::Connect(error)), UNIX_EPOCH);
         }

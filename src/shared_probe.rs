@@ -244,7 +244,7 @@ impl Shared {
                 address: self.address.to_string(),
                 cause: "timed out".to_owned(),
                 reason: Reason::TimedOut,
-                passing: true,
+                is_transient: true,
             }),
         }
     }

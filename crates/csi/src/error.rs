@@ -1,22 +1,22 @@
-//! What a connection and a call can end in, displayed as gRPC's Go implementation displays it,
-//! because users' alerts and habits are made for that.
+//! The errors of a connection and of a call. They are displayed as gRPC's implementation in Go
+//! displays them, because users' alerts match that form.
 
 use std::fmt;
 
 use program::escape;
 use program::panics::Panic;
 
-/// A connection that did not come about.
+/// The error of a connection that was not established.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectError {
     /// The driver's address.
     pub address: String,
-    /// The cause in words.
+    /// The cause, for people. It is never from a driver.
     pub cause: String,
-    /// The cause as a metric's label.
+    /// The cause, for the label of a metric.
     pub reason: Reason,
-    /// Whether waiting can cure it, as it does a socket that is not there yet.
-    pub passing: bool,
+    /// Whether waiting can cure the cause, such as a socket that does not exist yet.
+    pub is_transient: bool,
 }
 
 impl fmt::Display for ConnectError {
@@ -25,32 +25,32 @@ impl fmt::Display for ConnectError {
     }
 }
 
-/// Why there is no connection, in one word of a fixed set: the words of a cause
-/// are the C library's, and no label of a metric.
+/// The reason why there is no connection, from a fixed set. A cause is no label of a metric, because
+/// its text is the C library's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// There is no such socket, or no such host.
+    /// The socket or the host does not exist.
     NotFound,
-    /// Nobody listens.
+    /// No process listens.
     Refused,
-    /// The socket's owner or mode, or a security module, forbids it.
+    /// The socket's owner or mode, or a security module, forbids the connection.
     PermissionDenied,
-    /// What is there is a file of another kind.
+    /// The path leads to a file of another kind.
     NotASocket,
-    /// A part of the path is a file.
+    /// A part of the path that should be a directory is a file.
     NotADirectory,
-    /// The driver does not accept connections.
+    /// The driver does not accept connections, and its queue is full.
     QueueFull,
     /// No route leads to the host.
     Unreachable,
-    /// Nothing happened in time.
+    /// The connection was not established in time.
     TimedOut,
-    /// Anything else; the log has the words.
+    /// Any other reason, which the log names.
     Other,
 }
 
 impl Reason {
-    /// The word.
+    /// The value of the label.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -67,17 +67,17 @@ impl Reason {
     }
 }
 
-/// A call that failed, displayed as Go's gRPC displays a status.
+/// The error of a call, displayed as gRPC in Go displays a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallError {
     /// The gRPC status code.
     pub code: Code,
-    /// The driver's words, or gRPC's. Capped, but not escaped yet.
+    /// The message of the driver or of gRPC. It is capped, but not escaped yet.
     pub message: String,
 }
 
 impl CallError {
-    /// A failed call; `message` is a stranger's text and gets capped.
+    /// Makes an error. It caps `message`, because the driver may have written it.
     #[must_use]
     pub fn new(code: Code, message: &str) -> CallError {
         CallError {
@@ -86,7 +86,7 @@ impl CallError {
         }
     }
 
-    /// What a panic of this program is reported as. It says nothing of the driver.
+    /// Makes the error for a panic of this program, which says nothing about the driver.
     #[must_use]
     pub fn of_a_bug(panic: &Panic) -> CallError {
         CallError::new(
@@ -102,7 +102,7 @@ impl fmt::Display for CallError {
     }
 }
 
-/// A gRPC status code, displayed by its name in Go.
+/// A gRPC status code, displayed by its name in Go. The driver may send any number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Code(pub i32);
 
@@ -111,9 +111,9 @@ impl Code {
     pub const OK: Code = Code(0);
     /// The deadline passed.
     pub const DEADLINE_EXCEEDED: Code = Code(4);
-    /// There is not enough of something, here for a reply.
+    /// A resource is used up. Here, the reply exceeds its limits.
     pub const RESOURCE_EXHAUSTED: Code = Code(8);
-    /// Something inside is broken.
+    /// An internal error.
     pub const INTERNAL: Code = Code(13);
     /// The service cannot be reached.
     pub const UNAVAILABLE: Code = Code(14);
@@ -130,7 +130,7 @@ impl Code {
     }
 }
 
-/// <https://github.com/grpc/grpc-go/blob/master/codes/code_string.go>
+/// The names by number: <https://github.com/grpc/grpc-go/blob/master/codes/code_string.go>.
 const GO_NAMES: [&str; 17] = [
     "OK",
     "Canceled",
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_spelled_as_in_go() {
+    fn codes_have_their_names_in_go() {
         assert_eq!(Code::OK.to_string(), "OK");
         assert_eq!(Code(1).to_string(), "Canceled");
         assert_eq!(Code::DEADLINE_EXCEEDED.to_string(), "DeadlineExceeded");
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_call_reads_as_go_prints_it() {
+    fn an_error_is_displayed_as_in_go() {
         let error = CallError::new(Code(9), "disk on fire");
         assert_eq!(
             error.to_string(),

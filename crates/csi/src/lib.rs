@@ -1,8 +1,8 @@
-//! The driver's side of every sidecar: where a driver listens, a connection to it, and a gRPC call
-//! with a deadline and limits. Each call has a connection of its own.
+//! The driver's side of every sidecar: a driver's address, a connection to it, and a gRPC call with a
+//! deadline and limits. Each call has a connection of its own.
 //!
-//! What replaces functions of gRPC's C-core lies in `crates/csi/linked/`, and not in here: the
-//! linker takes it from the program itself.
+//! The replacements for functions of gRPC's C-core are in `crates/csi/linked/` and not in this
+//! library: docs/c-core.md has the reason.
 
 mod address;
 mod call;
