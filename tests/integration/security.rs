@@ -69,8 +69,9 @@ fn as_test(word: &str) -> Option<(&str, &str)> {
 }
 
 fn is_path(word: &str) -> bool {
-    const BEGINNINGS: [&str; 6] = [
+    const BEGINNINGS: [&str; 7] = [
         "src/",
+        "crates/",
         "tests/",
         "packaging/",
         "deploy/",
@@ -333,8 +334,7 @@ fn set<'a>(list: &'a str, name: &str) -> &'a str {
     rest.split(')').next().unwrap().trim().trim_matches('"')
 }
 
-/// docs/c-core.md: what `src/c_core/` and others put in place of C-core's functions is right
-/// for one version of it.
+/// docs/c-core.md: the replacements of C-core's functions are correct for one version of it.
 #[test]
 fn c_core_is_the_version_that_its_replacements_are_made_for() {
     // The release, and what it calls itself.
@@ -388,8 +388,8 @@ fn c_core_is_the_version_that_its_replacements_are_made_for() {
     for words in [RELEASE, CORE, "grpcio 0.13.0"] {
         assert!(document.contains(words), "{words}");
     }
-    for file in ["metadata", "parts", "unthreaded"] {
-        let source = read(&format!("src/c_core/{file}.rs"));
+    for file in ["metadata", "plugins", "unthreaded"] {
+        let source = read(&format!("crates/csi/linked/{file}.rs"));
         assert!(source.contains(&format!("C-core {RELEASE}")), "{file}");
     }
 }
@@ -417,12 +417,12 @@ fn each_function_that_is_replaced_is_in_the_document() {
         .collect();
     let mut symbols = BTreeSet::new();
     for file in [
-        "src/c_core/entropy.rs",
-        "src/c_core/metadata.rs",
-        "src/c_core/parts.rs",
-        "src/c_core/unthreaded.rs",
-        "src/heap.rs",
-        "src/probe/ration/system_calls.rs",
+        "crates/csi/linked/entropy.rs",
+        "crates/csi/linked/heap.rs",
+        "crates/csi/linked/metadata.rs",
+        "crates/csi/linked/plugins.rs",
+        "crates/csi/linked/unthreaded.rs",
+        "crates/csi/src/read_limit/system_calls.rs",
     ] {
         assert!(code(&document).any(|word| word == file), "{file}");
         let source = read(file);
