@@ -107,7 +107,7 @@ impl DriverName {
         loop {
             let began = Instant::now();
             let time = if quick { timeout.min(QUICK) } else { timeout };
-            let answer = panics::caught(|| ask(address, caller, time, on_call))
+            let answer = panics::catch(|| ask(address, caller, time, on_call))
                 .unwrap_or_else(|panic| Err(NameError::Unusable(format!("panic: {panic}"))));
             let failure = match answer {
                 Ok(name) => {

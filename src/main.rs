@@ -29,7 +29,7 @@ fn main() {
     // SAFETY: this is the first thread, and it has started no other one yet.
     unsafe { environment::clean(&own) };
     panics::install_hook();
-    let exit = panics::caught(|| run(started, environment))
+    let exit = panics::catch(|| run(started, environment))
         .unwrap_or_else(|panic| broken(&panic.to_string()));
     // Not by returning: the C library would run C++'s destructors, which gRPC's thread
     // still uses, and that thread is not waited for.
@@ -104,7 +104,7 @@ const NO_RANDOM_BYTES: &str =
 /// look like a bug of this program. It is asked for them, and no source by its name, because
 /// it has its own order of sources.
 fn has_random_bytes() -> bool {
-    panics::caught(RandomState::new).is_ok()
+    panics::catch(RandomState::new).is_ok()
 }
 
 /// A guest in another program's container, so it leaves nothing behind.
@@ -142,7 +142,7 @@ fn warn(warnings: &[Warning]) {
 
 fn fail(exit: Exit, what: &str, reason: &str) -> Exit {
     exit::clean_up();
-    exit::last_words(reason);
+    exit::write_termination_message(reason);
     complain(exit, what, reason)
 }
 
@@ -155,8 +155,8 @@ fn complain(exit: Exit, what: &str, reason: &str) -> Exit {
 /// Ends a process whose main thread has panicked, with the reason where each end has it.
 fn broken(panic: &str) -> Exit {
     exit::clean_up();
-    exit::last_words(panic);
-    let is_logged = panics::caught(|| {
+    exit::write_termination_message(panic);
+    let is_logged = panics::catch(|| {
         // Without effect if the panic came after it.
         logging::init(&PROGRAM, Format::Text, 0);
         complain(Exit::CANNOT_RUN, "Panic, this is a bug", panic)

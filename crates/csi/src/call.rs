@@ -80,7 +80,7 @@ impl Caller {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| format!("gRPC cannot have its descriptors: {error}"))?;
         // grpcio's default is one queue, and so one thread, for each core.
-        panics::caught(|| EnvBuilder::new().cq_count(1).name_prefix("grpc").build())
+        panics::catch(|| EnvBuilder::new().cq_count(1).name_prefix("grpc").build())
             .map(|environment| {
                 let environment = Arc::new(environment);
                 Caller { environment }
@@ -107,7 +107,7 @@ impl Caller {
     ) -> Result<Reply, CallError> {
         let timeout = deadline.at().saturating_duration_since(Instant::now());
         let read_limit = ReadLimit::new(&socket, limits.read);
-        let result = panics::caught(|| {
+        let result = panics::catch(|| {
             let client = Client::new(self.channel(socket, address, limits));
             let options = CallOption::default().timeout(timeout);
             let reply = client.unary_call_async(method, request, options)?;
