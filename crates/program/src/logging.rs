@@ -1,36 +1,38 @@
-//! Log lines on stderr, every one in the chosen form: klog's text or the JSON of
-//! Kubernetes' component-base. The owner of the package env_logger.
+//! Writes log lines to stderr, as klog's text or as the JSON of Kubernetes' component-base. Only this
+//! module uses the package env_logger.
 //!
-//! gRPC's C-core logs through here, too.
+//! gRPC's C-core logs through this module, too. It logs an error for each call to a driver that
+//! answers with another content type, for example, so its lines are throttled unless all of them are
+//! wanted. The lines of the programs are not: they throttle what they repeat themselves.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::sync::OnceLock;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::io::{self, Write as _};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use env_logger::Target;
-
 use log::kv::{Key, Value, VisitSource, VisitValue};
 use log::{Level, LevelFilter, Record};
 
 use crate::Program;
 use crate::escape::{capped, json, quoted};
 use crate::log_queue::Queue;
+use crate::log_throttle::{Line, LogThrottle};
 use crate::utc::Utc;
 
-/// `--logging-format`.
+/// The format of log lines, `--logging-format`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// klog's: a header of fixed width, the message and its pairs.
+    /// klog's text: a header of fixed width, the message and its key-value pairs.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object for each line.
     Json,
 }
 
-/// From this verbosity on, each probe and each request is logged.
+/// The verbosity from which a program logs each operation, such as a request or a call.
 pub const VERBOSE: u8 = 5;
-/// The highest verbosity; all above means this. C-core logs its inside, too.
+/// The highest verbosity, to which a higher one is cut. C-core logs its internals with it.
 pub const VERBOSITY_MAX: u8 = 10;
 
 static QUEUE: OnceLock<Queue> = OnceLock::new();
@@ -43,41 +45,81 @@ pub fn init(program: &Program, format: Format, verbosity: u8) {
         VERBOSE..VERBOSITY_MAX => LevelFilter::Debug,
         _ => LevelFilter::Trace,
     };
-    // It calls the end of its accept loop, which is meant, an error.
+    // tiny_http logs the end of its accept loop as an error, but a program ends it on purpose.
     let tiny_http = match level {
         LevelFilter::Trace => LevelFilter::Trace,
         _ => LevelFilter::Off,
     };
+    let c_core = Mutex::new(LogThrottle::new());
     let mut builder = env_logger::Builder::new();
     builder
         .filter_level(level)
         .filter_module("tiny_http", tiny_http)
         .format(move |out, record| {
-            let line = line(name, format, SystemTime::now(), std::process::id(), record);
-            out.write_all(line.as_bytes())
+            let mut write = |record: &Record<'_>| {
+                let line = line(name, format, SystemTime::now(), std::process::id(), record);
+                out.write_all(line.as_bytes())
+            };
+            if level < LevelFilter::Trace && is_from_c_core(record) {
+                throttle(&c_core, record, write)
+            } else {
+                write(record)
+            }
         });
     if let Some(queue) =
         Queue::start(|lines| log::warn!(lines = lines; "Log lines lost, stderr was blocked"))
     {
         builder.target(Target::Pipe(Box::new(queue.clone())));
-        // Fails only if it is set already.
+        // This fails only in a second call.
         let _ = QUEUE.set(queue);
     }
-    // Likewise.
+    // This fails only in a second call, too.
     let _ = builder.try_init();
 }
 
-/// What the last lines get before the process ends without them.
+/// The path of grpcio's module that passes C-core's lines on (its log_util.rs). They have no target.
+const C_CORE: &str = "grpcio::log_util";
+
+fn is_from_c_core(record: &Record<'_>) -> bool {
+    record.module_path() == Some(C_CORE)
+}
+
+/// Writes a line of C-core's only if [`LogThrottle`] allows it. The line's place in C-core's source
+/// stands for its cause, because its text may contain addresses and a driver's bytes.
+fn throttle(
+    c_core: &Mutex<LogThrottle>,
+    record: &Record<'_>,
+    write: impl FnOnce(&Record<'_>) -> io::Result<()>,
+) -> io::Result<()> {
+    let place = format!("{:?}:{:?}", record.file(), record.line());
+    let allowed = c_core
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .is_worth_a_line(Some(&place), Instant::now());
+    match allowed {
+        None => Ok(()),
+        Some(Line { suppressed: 0 }) => write(record),
+        // C-core's lines have no pairs that this could replace.
+        Some(Line { suppressed }) => write(
+            &record
+                .to_builder()
+                .key_values(&[("lines_not_logged", suppressed)])
+                .build(),
+        ),
+    }
+}
+
+/// The longest wait for the last lines before the process ends without them.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
-/// Waits until what was logged is written, but not for long: for the end.
+/// Waits until all lines are written, but at most half a second. It is for the end of the process.
 pub fn flush() {
     if let Some(queue) = QUEUE.get() {
         queue.flush(LAST_LINES);
     }
 }
 
-/// One line with its newline, as it is written to stderr at `now` by process `pid`.
+/// The line for a record that process `pid` writes at `now`, with its newline.
 #[must_use]
 pub fn line(
     program: &str,
@@ -89,9 +131,9 @@ pub fn line(
     let mut pairs = Pairs::default();
     // Collecting into a Vec cannot fail.
     let _ = record.key_values().visit(&mut pairs);
-    // klog writes the error first, wherever it was given.
+    // klog writes the error first, wherever it is among the arguments.
     pairs.0.sort_by_key(|(key, _)| key != "err");
-    // A line holds what strangers wrote, C-core's messages included.
+    // Even a message may contain untrusted text: C-core's messages quote the driver.
     let message = capped(&record.args().to_string());
     let file = record.file().map_or("unknown", base_name);
     let place = record.line().unwrap_or(0);
@@ -129,7 +171,7 @@ fn text_line(
         utc.microsecond,
         quoted(message)
     );
-    // Writing to a String cannot fail, here and below.
+    // Writing to a String cannot fail, here and in `json_line`.
     for (key, value) in pairs {
         let _ = match value {
             Scalar::Text(text) => write!(line, " {key}={}", quoted(text)),
@@ -179,7 +221,7 @@ fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// A pair's value: quoted or as it stands.
+/// The value of a pair: text, which is quoted, or a number or a bool.
 #[derive(Debug, PartialEq)]
 enum Scalar {
     Text(String),
@@ -251,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_klog_s() {
+    fn text_has_klog_s_format() {
         assert_eq!(
             render(
                 Format::Text,
@@ -277,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_component_base_s() {
+    fn json_has_component_base_s_format() {
         assert_eq!(
             render(
                 Format::Json,
