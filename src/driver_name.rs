@@ -14,17 +14,17 @@ use program::{escape, panics};
 /// The name of a driver that has not returned its own yet. Upstream's metrics use the same.
 pub const UNKNOWN: &str = "unknown-driver";
 
-/// The time from the beginning of one attempt to the beginning of the next. The name is known within
-/// this time of the driver's first healthy answer.
+/// The time from the beginning of one attempt to the beginning of the next. The name is known
+/// within this time of the driver's first healthy answer.
 const PACE: Duration = Duration::from_secs(1);
 
-/// The time for a quick attempt, which covers the lookup of the host, the connection and the call. It
-/// is below [`PACE`], so that an attempt that hangs does not delay the next one. If a quick attempt is
-/// too slow, the next one gets all of --probe-timeout, and so every second one.
+/// The time for a quick attempt, which covers the lookup of the host, the connection and the call.
+/// It is below [`PACE`], so that an attempt that hangs does not delay the next one. If a quick
+/// attempt is too slow, the next one gets all of --probe-timeout, and so every second one.
 const QUICK: Duration = Duration::from_millis(900);
 
-/// The longest name that is kept, in bytes: twice what the CSI specification allows. Each line of the
-/// metrics contains the name.
+/// The longest name that is kept, in bytes: twice what the CSI specification allows. Each line of
+/// the metrics contains the name.
 const NAME_MAX: usize = 126;
 
 const STACK: usize = 256 * 1024;
@@ -67,14 +67,14 @@ impl DriverName {
         let _ = self.learned.set(name);
     }
 
-    /// Records whether the driver answered a probe. Only if it does, a name that it does not return in
-    /// time is worth a log line; otherwise the probes log the failure already.
+    /// Records whether the driver answered a probe. Only if it does, a name that it does not return
+    /// in time is worth a log line; otherwise the probes log the failure already.
     pub fn probed(&self, answers: bool) {
         self.answers.store(answers, Ordering::Relaxed);
     }
 
-    /// Starts the thread that asks the driver. It calls `on_call` after each GetPluginInfo call, with
-    /// the status code and how long the call took.
+    /// Starts the thread that asks the driver. It calls `on_call` after each GetPluginInfo call,
+    /// with the status code and how long the call took.
     ///
     /// # Errors
     ///

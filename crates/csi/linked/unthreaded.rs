@@ -9,16 +9,16 @@
 //!
 //! - **Timers**, which C-core sets for deadlines, backoff, connects and servers. call.rs ends calls
 //!   and passes a connected socket. If C-core set a timer nevertheless, it would never fire.
-//! - **The event engine**, which in C-core 1.56 is only a clock for HTTP/2 pings: for keepalive, for
-//!   measuring the bandwidth, and for a server's graceful GOAWAY. We provide none, so any C-core
-//!   code that asks for the event engine gets a null pointer. None of the paths we use asks. Two
-//!   lines in call.rs are load-bearing for this, because they turn off the pings of a client:
+//! - **The event engine**, which in C-core 1.56 is only a clock for HTTP/2 pings: for keepalive,
+//!   for measuring the bandwidth, and for a server's graceful GOAWAY. We provide none, so any
+//!   C-core code that asks for the event engine gets a null pointer. None of the paths we use asks.
+//!   Two lines in call.rs are load-bearing for this, because they turn off the pings of a client:
 //!   without `grpc.keepalive_time_ms` each channel would call through the null pointer when it is
 //!   made, and without `grpc.http2.bdp_probe` when a driver answers a ping (docs/c-core.md).
 //! - **The executor**, by which C-core waits for room to write to a driver that does not read.
 //!   Without executor threads it would wait in the completion queue's thread, and the calls of all
 //!   drivers with it. `sendmsg` in read_limit/system_calls.rs is load-bearing for this: it never
-//!   returns EAGAIN for a driver's socket, so C-core never waits for room.
+//!   returns EAGAIN or ENOBUFS for a driver's socket, so C-core never waits for room.
 //!
 //! C-core also passes work to the executor in `grpc_combiner_continue_exec_ctx` (combiner.cc),
 //! where it finds that "queue is in an inconsistent state": a producer has taken its place in the
@@ -57,8 +57,8 @@ extern "C" fn executor_run(
     _executor_type: c_int,
     _job_type: c_int,
 ) {
-    // A `DebugLocation` is empty unless C-core is built for debugging. Then it holds a file name and
-    // a line, for which four words are enough.
+    // A `DebugLocation` is empty unless C-core is built for debugging. Then it holds a file name
+    // and a line, for which four words are enough.
     static LOCATION: [usize; 4] = [0; 4];
     // SAFETY: closure and error are passed on unchanged and once. The location is static, and at
     // least as large as any `DebugLocation`.

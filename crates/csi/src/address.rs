@@ -117,7 +117,8 @@ fn unix(rest: &str) -> Result<CsiAddress, String> {
             "unix:// needs an absolute path; write unix:///{path}, or unix:{path} for a relative one"
         )),
         None => match rest.strip_prefix('@') {
-            // Go's net package takes a leading @ for an abstract name, and so does every sidecar in Go.
+            // Go's net package takes a leading @ for an abstract name, and so does every sidecar in
+            // Go.
             Some(name) => unix_abstract(name),
             None => unix_path(rest),
         },

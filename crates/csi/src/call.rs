@@ -16,8 +16,9 @@ use program::duration;
 use program::panics::{self, Panic};
 
 use crate::address::CsiAddress;
+use crate::code::Code;
 use crate::deadline::Deadline;
-use crate::error::{CallError, Code};
+use crate::error::CallError;
 use crate::read_limit::ReadLimit;
 
 /// The number of descriptors that a call needs: the driver's connection, and gRPC's epoll and
@@ -160,22 +161,22 @@ impl Caller {
                 c"grpc.absolute_max_metadata_size".to_owned(),
                 METADATA_MAX / 4 * 5,
             )
-            // C-core checks the length of a compressed message only after it has decompressed all of
-            // it, so 16 KiB may become 16 MB. These two lines offer the driver no compression and
-            // turn decompression off.
+            // C-core checks the length of a compressed message only after it has decompressed all
+            // of it, so 16 KiB may become 16 MB. These two lines offer the driver no compression
+            // and turn decompression off.
             .raw_cfg_int(c"grpc.per_message_decompression".to_owned(), 0)
             .raw_cfg_int(c"grpc.compression_enabled_algorithms_bitset".to_owned(), 1)
             // These two lines are load-bearing for memory safety. C-core sets the timers of its
-            // pings through the event engine, and linked/unthreaded.rs makes that a null pointer, so
-            // no ping may be sent. The second line looks redundant and is not: i32::MAX as an
+            // pings through the event engine, and linked/unthreaded.rs makes that a null pointer,
+            // so no ping may be sent. The second line looks redundant and is not: i32::MAX as an
             // argument means infinity, but the default, i32::MAX milliseconds, means 24 days, for
             // which each channel would set a timer when it is made (docs/c-core.md).
             .raw_cfg_int(c"grpc.http2.bdp_probe".to_owned(), 0)
             .raw_cfg_int(c"grpc.keepalive_time_ms".to_owned(), i32::MAX);
-        // `connect_from_fd` makes a direct channel, which has neither resolver nor load balancer nor
-        // timers; linked/plugins.rs leaves all of them out. Only channels with a resolver retry and
-        // use http_proxy, so no argument turns these off: C-core would copy each argument several
-        // times for each call.
+        // `connect_from_fd` makes a direct channel, which has neither resolver nor load balancer
+        // nor timers; linked/plugins.rs leaves all of them out. Only channels with a resolver retry
+        // and use http_proxy, so no argument turns these off: C-core would copy each argument
+        // several times for each call.
         // SAFETY: `socket` is a connected stream socket. By giving up its OwnedFd we make gRPC its
         // only owner, which closes it with the channel.
         unsafe { builder.connect_from_fd("csi-driver", socket.into_raw_fd()) }
@@ -205,8 +206,8 @@ fn http_status(message: &str) -> Option<u16> {
 }
 
 /// The error for a panic in a call. grpcio panics if the driver sends status OK and no message
-/// (`call/client.rs` of 0.13.0), which is the driver's fault. A panic at any other place is a bug of
-/// this program and says nothing about the driver.
+/// (`call/client.rs` of 0.13.0), which is the driver's fault. A panic at any other place is a bug
+/// of this program and says nothing about the driver.
 fn panicked(panic: &Panic, method: &str) -> CallError {
     if !panic.is_in("grpcio") {
         return CallError::of_a_bug(panic);

@@ -4,18 +4,18 @@
 //! C-core's own limit, its memory quota, is only a target, which it exceeds by far: the size of its
 //! reads doubles without an end (`finish_estimate` in tcp_posix.cc), and each small frame costs it
 //! more memory than the frame has bytes. And it waits for room to write in the one thread of the
-//! completion queue, which the calls of all drivers share (linked/unthreaded.rs). So we intercept its
-//! recvmsg and sendmsg. Once a driver has sent its limit, recvmsg reports end of file. When the
+//! completion queue, which the calls of all drivers share (linked/unthreaded.rs). So we intercept
+//! its recvmsg and sendmsg. Once a driver has sent its limit, recvmsg reports end of file. When the
 //! driver does not read, sendmsg pretends success and shuts the receiving side down: C-core reads
 //! what is already there, then sees end of file, as if the driver had gone.
 //!
 //! After the reply, sendmsg sends nothing more and pretends success. Otherwise C-core would send
 //! GOAWAY with the text "Channel Destroyed" before it closes the connection, and a driver on gRPC's
-//! C++ or Python library newer than 1.60 logs that text, for each call. This way the driver only sees
-//! the end of the connection.
+//! C++ or Python library newer than 1.60 logs that text, for each call. This way the driver only
+//! sees the end of the connection.
 //!
-//! Rejected: a socket pair between gRPC and the driver, and a thread that copies. An earlier version
-//! had it, and it took a sixth of the processor time of a call (docs/footprint.md).
+//! Rejected: a socket pair between gRPC and the driver, and a thread that copies. An earlier
+//! version had it, and it took a sixth of the processor time of a call (docs/footprint.md).
 
 mod system_calls;
 
@@ -31,8 +31,8 @@ use std::time::Instant;
 use crate::deadline::READ_GRACE;
 
 /// One entry for each call in flight. An entry of a call that is over stays, because gRPC may still
-/// write to the socket, until another call has the same descriptor: there are never more such entries
-/// than descriptors.
+/// write to the socket, until another call has the same descriptor: there are never more such
+/// entries than descriptors.
 static ENTRIES: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
 /// The state of one call's socket. No code panics while it changes an entry, so a poisoned lock is
@@ -40,8 +40,8 @@ static ENTRIES: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 struct Entry {
     /// The descriptor, which gRPC owns.
     socket: RawFd,
-    /// The number of the call. A descriptor does not identify a call, because it is reused as soon as
-    /// gRPC has closed the socket.
+    /// The number of the call. A descriptor does not identify a call, because it is reused as soon
+    /// as gRPC has closed the socket.
     call: u64,
     /// The inode of the socket, by which a later socket with the same descriptor is recognised.
     inode: u64,
@@ -58,8 +58,8 @@ fn entries() -> MutexGuard<'static, Vec<Entry>> {
     ENTRIES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Calls `access` with the newest entry of a descriptor. Returns `None` if there is none, because the
-/// descriptor has never been a driver's socket.
+/// Calls `access` with the newest entry of a descriptor. Returns `None` if there is none, because
+/// the descriptor has never been a driver's socket.
 fn with_entry_of<T>(socket: RawFd, access: impl FnOnce(&mut Entry) -> T) -> Option<T> {
     entries()
         .iter_mut()
@@ -80,13 +80,14 @@ fn count_read(socket: RawFd, count: usize) {
     });
 }
 
-/// Whether this descriptor is a driver's socket, or was one: after a call gRPC may still write to it.
+/// Whether this descriptor is a driver's socket, or was one: after a call gRPC may still write to
+/// it.
 fn is_driver(socket: RawFd) -> bool {
     with_entry_of(socket, |_| ()).is_some()
 }
 
-/// Whether this is the socket of a call that has its reply. It compares inodes, because gRPC may have
-/// closed the socket, and its descriptor may now be a connection to a DNS server.
+/// Whether this is the socket of a call that has its reply. It compares inodes, because gRPC may
+/// have closed the socket, and its descriptor may now be a connection to a DNS server.
 fn is_answered(socket: RawFd) -> bool {
     let inode = with_entry_of(socket, |entry| entry.is_answered.then_some(entry.inode)).flatten();
     inode.is_some_and(|inode| inode == system_calls::inode(socket))
@@ -165,7 +166,7 @@ impl ReadLimit {
             }
             if cancel.is_none() {
                 // This wait has no deadline. A call that does not end after it was cancelled never
-                // ends, and each program has a watchdog for that.
+                // ends, and the watchdog of the program has to notice that.
                 thread::park();
                 continue;
             }
@@ -216,7 +217,6 @@ mod tests {
     use std::mem::MaybeUninit;
     use std::net::Shutdown;
     use std::os::unix::net::UnixStream;
-
     use std::time::Duration;
 
     use socket2::{MaybeUninitSlice, MsgHdr, MsgHdrMut, SockRef};

@@ -19,8 +19,8 @@ const UNIX_WAIT: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 ///
-/// The error of connect(2), or of the lookup of the host. It is EAGAIN if the accept queue of a Unix
-/// socket stays full, which may be before `until`.
+/// The error of connect(2), or of the lookup of the host. It is EAGAIN if the accept queue of a
+/// Unix socket stays full, which may be before `until`.
 pub fn connect(address: &CsiAddress, until: Instant) -> io::Result<OwnedFd> {
     match address {
         CsiAddress::Path(path) => connect_unix(&SockAddr::unix(path)?, until),
@@ -51,9 +51,10 @@ fn connect_unix(address: &SockAddr, until: Instant) -> io::Result<OwnedFd> {
 }
 
 /// Has the kernel refuse descriptors that the other side passes over this socket (`SCM_RIGHTS`,
-/// unix(7)). No code here wants them, and the thread that receives the bytes closes the descriptors:
-/// if one of them is a connection that lingers, the driver decides how long close(2) takes, even for
-/// a non-blocking reader. Returns false if the kernel is older than Linux 6.16 and cannot.
+/// unix(7)). No code here wants them, and the thread that receives the bytes closes the
+/// descriptors: if one of them is a connection that lingers, the driver decides how long close(2)
+/// takes, even for a non-blocking reader. Returns false if the kernel is older than Linux 6.16 and
+/// cannot.
 fn refuse_descriptors(socket: &Socket) -> bool {
     /// The number in asm-generic/socket.h, which holds for each architecture that is built.
     const SO_PASSRIGHTS: libc::c_int = 83;

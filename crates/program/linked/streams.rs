@@ -1,8 +1,8 @@
 //! Opens the standard streams that were closed when this program was started, so that no socket
 //! gets their descriptors.
 //!
-//! A socket with descriptor 2 would receive the log. The standard library opens `/dev/null` for this
-//! before `main`, but it aborts if it cannot, as in a container with a bare `/dev`
+//! A socket with descriptor 2 would receive the log. The standard library opens `/dev/null` for
+//! this before `main`, but it aborts if it cannot, as in a container with a bare `/dev`
 //! (`sanitize_standard_fds` in std's sys/pal/unix/mod.rs).
 
 #![allow(

@@ -5,8 +5,8 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 
 /// The soft limit on open descriptors, RLIMIT_NOFILE. It comes from the kernel and not from /proc,
-/// which a container may lack: a listener that guessed too high a limit would use up the descriptors
-/// that a driver's connection needs.
+/// which a container may lack: a listener that guessed too high a limit would use up the
+/// descriptors that a driver's connection needs.
 #[must_use]
 #[allow(unsafe_code, reason = "std has no getrlimit(2); see SAFETY")]
 pub fn limit() -> usize {
@@ -23,9 +23,9 @@ pub fn limit() -> usize {
     usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
 }
 
-/// The number of open descriptors. Without /proc this is the lowest free descriptor: the kernel hands
-/// out the lowest one (open(2)), and at the start of a program none has been closed yet. It is 64 if
-/// no descriptor is free.
+/// The number of open descriptors. Without /proc this is the lowest free descriptor: the kernel
+/// hands out the lowest one (open(2)), and at the start of a program none has been closed yet. It
+/// is 64 if no descriptor is free.
 #[must_use]
 pub fn open() -> usize {
     if let Ok(entries) = fs::read_dir("/proc/self/fd") {

@@ -1,7 +1,7 @@
 //! Durations in Go's notation, such as `1m30s`, which manifests use in flags.
 //!
-//! The grammar is that of Go's `time.ParseDuration`: an optional sign, then either a lone `0` or one
-//! or more decimal numbers, each with a unit. As in Go, a duration is a signed 64-bit count of
+//! The grammar is that of Go's `time.ParseDuration`: an optional sign, then either a lone `0` or
+//! one or more decimal numbers, each with a unit. As in Go, a duration is a signed 64-bit count of
 //! nanoseconds.
 
 use std::fmt::Write as _;
@@ -143,8 +143,8 @@ pub fn format(length: Duration) -> String {
     text
 }
 
-/// Writes a duration as [`format()`] does, rounded down to a multiple of `unit`, which must be shorter
-/// than a second.
+/// Writes a duration as [`format()`] does, rounded down to a multiple of `unit`, which must be
+/// shorter than a second.
 #[must_use]
 pub fn format_to(length: Duration, unit: Duration) -> String {
     let unit = unit.subsec_nanos().max(1);

@@ -1,15 +1,15 @@
 //! Removes the environment variables that neither the program nor the C library's resolver needs.
 //!
-//! Variables of a pod are often set for all of its containers at once (`envFrom`), and a sidecar must
-//! not react to those of another program. C-core reads some dozens: `GRPC_POLL_STRATEGY` with an
-//! unknown value ends the process by SIGABRT. Rust's standard library reads `RUST_MIN_STACK`, with
-//! which no thread may start. Any other package may begin to read a variable with its next version,
-//! so this is a list of the variables that stay, and not of those that go.
+//! Variables of a pod are often set for all of its containers at once (`envFrom`), and a sidecar
+//! must not react to those of another program. C-core reads some dozens: `GRPC_POLL_STRATEGY` with
+//! an unknown value ends the process by SIGABRT. Rust's standard library reads `RUST_MIN_STACK`,
+//! with which no thread may start. Any other package may begin to read a variable with its next
+//! version, so this is a list of the variables that stay, and not of those that go.
 
 use std::ffi::OsStr;
 
-/// The variables of the C library's resolver (resolv.conf(5)). They stay, because an administrator may
-/// have configured with them how this node looks names up.
+/// The variables of the C library's resolver (resolv.conf(5)). They stay, because an administrator
+/// may have configured with them how this node looks names up.
 const RESOLVER_VARIABLES: [&str; 2] = ["LOCALDOMAIN", "RES_OPTIONS"];
 
 /// Whether a variable stays in the environment of a program that reads the variables `own`.

@@ -1,10 +1,10 @@
-//! Makes untrusted text safe to show. Text from a driver or from an HTTP client is capped and escaped
-//! before it goes into a log line or a response.
+//! Makes untrusted text safe to show. Text from a driver or from an HTTP client is capped and
+//! escaped before it goes into a log line or a response.
 
 use std::fmt::Write as _;
 
-/// The most bytes of an untrusted text that are shown. An error message fits in, and a driver cannot
-/// fill the log's volume.
+/// The most bytes of an untrusted text that are shown. An error message fits in, and a driver
+/// cannot fill the log's volume.
 pub const TEXT_MAX: usize = 1024;
 
 /// Cuts `text` to [`TEXT_MAX`] bytes as [`capped_to`] does.
@@ -13,7 +13,8 @@ pub fn capped(text: &str) -> String {
     capped_to(TEXT_MAX, text)
 }
 
-/// Cuts `text` between two characters to at most `max` bytes, and appends how many bytes are missing.
+/// Cuts `text` between two characters to at most `max` bytes, and appends how many bytes are
+/// missing.
 #[must_use]
 pub fn capped_to(max: usize, text: &str) -> String {
     if text.len() <= max {
@@ -26,8 +27,8 @@ pub fn capped_to(max: usize, text: &str) -> String {
     format!("{}... ({} bytes more)", &text[..end], text.len() - end)
 }
 
-/// Escapes newlines, other control characters, and characters that reorder or hide text, as Go does in
-/// a string. All other characters stay.
+/// Escapes newlines, other control characters, and characters that reorder or hide text, as Go does
+/// in a string. All other characters stay.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
@@ -98,8 +99,8 @@ fn push_escaped(line: &mut String, c: char) {
     }
 }
 
-/// Whether a character could make a log read otherwise than it was written: control characters, line
-/// separators, Unicode's bidirectional controls, and characters without a width.
+/// Whether a character could make a log read otherwise than it was written: control characters,
+/// line separators, Unicode's bidirectional controls, and characters without a width.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,

@@ -1,5 +1,5 @@
-//! The exit codes, the termination message that `kubectl describe pod` shows, and the file to remove
-//! before the process ends.
+//! The exit codes, the termination message that `kubectl describe pod` shows, and the file to
+//! remove before the process ends.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;

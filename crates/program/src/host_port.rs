@@ -1,5 +1,5 @@
-//! Go's `host:port` notation, in which addresses of drivers and of listeners are written. This module
-//! resolves no name.
+//! Go's `host:port` notation, in which addresses of drivers and of listeners are written. This
+//! module resolves no name.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -45,8 +45,8 @@ pub fn split(text: &str) -> Result<(&str, u16), String> {
         None if host.contains(':') => return Err(without_brackets(text, host, digits)),
         None => host,
     };
-    // Host names and IP literals (with a zone) consist of these characters. Any other would fail only
-    // in the resolver, whose error does not name it.
+    // Host names and IP literals (with a zone) consist of these characters. Any other would fail
+    // only in the resolver, whose error does not name it.
     if let Some(bad) = host
         .chars()
         .find(|c| !c.is_ascii_alphanumeric() && !"-._:%".contains(*c))

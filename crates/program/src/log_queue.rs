@@ -1,6 +1,6 @@
 //! Writes log lines to stderr on a thread of its own, behind a queue. If a log collector hangs and
-//! stderr's pipe is full, only that thread blocks. A line that finds the queue full is lost; lost lines
-//! are counted, and the count is logged once there is room again.
+//! stderr's pipe is full, only that thread blocks. A line that finds the queue full is lost; lost
+//! lines are counted, and the count is logged once there is room again.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,8 +30,9 @@ struct State {
 }
 
 impl Queue {
-    /// Starts the thread. It calls `on_lost` with the number of lost lines once there is room again.
-    /// Returns `None` if the kernel refuses the thread; the caller then writes to stderr itself.
+    /// Starts the thread. It calls `on_lost` with the number of lost lines once there is room
+    /// again. Returns `None` if the kernel refuses the thread; the caller then writes to stderr
+    /// itself.
     pub fn start(on_lost: fn(u64)) -> Option<Queue> {
         let (lines, queued) = sync_channel(QUEUE);
         let state = Arc::new(State::default());

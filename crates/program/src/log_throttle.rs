@@ -1,16 +1,16 @@
 //! Decides which outcomes are worth a log line: each change of state with its cause, and a failure
 //! that lasts once every ten seconds. The caller passes the time, so tests need no clock.
 //!
-//! Users of upstream's sidecar measured that 60 % of a cluster's log volume were lines of probes that
-//! repeated the same outcome.
+//! Users of upstream's sidecar measured that 60 % of a cluster's log volume were lines of probes
+//! that repeated the same outcome.
 
 use std::time::{Duration, Instant};
 
 /// The time between two lines about the same lasting failure.
 const REPEAT_AFTER: Duration = Duration::from_secs(10);
 
-/// The most lines within [`REPEAT_AFTER`], so that a driver whose state changes with each of a thousand
-/// requests a second does not flood the log.
+/// The most lines within [`REPEAT_AFTER`], so that a driver whose state changes with each of a
+/// thousand requests a second does not flood the log.
 const CHANGES_MAX: u32 = 5;
 
 /// The state that the last line reported.
@@ -57,8 +57,8 @@ impl LogThrottle {
     }
 
     /// Records an outcome, and returns a [`Line`] if it should be logged. `failure` is `None` for a
-    /// success. For a failure it names the cause by what stays the same while the failure lasts: not by
-    /// a driver's message, which may contain a count of seconds.
+    /// success. For a failure it names the cause by what stays the same while the failure lasts:
+    /// not by a driver's message, which may contain a count of seconds.
     pub fn is_worth_a_line(&mut self, failure: Option<&str>, now: Instant) -> Option<Line> {
         let state = failure.map_or(State::Healthy, |cause| State::Failing(cause.to_owned()));
         let wanted = if self.reported == state {

@@ -7,8 +7,8 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 
-/// Looks up a host's addresses. getaddrinfo(3) has no deadline, so a caller with a deadline must wait
-/// on another thread.
+/// Looks up a host's addresses. getaddrinfo(3) has no deadline, so a caller with a deadline must
+/// wait on another thread.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
-//! Turns a panic into an error, or into a log line in the chosen format. Both name its message and its
-//! place in the source.
+//! Turns a panic into an error, or into a log line in the chosen format. Both name its message and
+//! its place in the source.
 //!
-//! A panic ends only its own thread (`panic = "unwind"`). The threads that a program cannot do without
-//! run their work inside [`catch`].
+//! A panic ends only its own thread (`panic = "unwind"`). The threads that a program cannot do
+//! without run their work inside [`catch`].
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -43,8 +43,8 @@ impl Place {
         }
     }
 
-    /// The path from the package's directory on. The part before it depends on the machine that built
-    /// the program.
+    /// The path from the package's directory on. The part before it depends on the machine that
+    /// built the program.
     fn file(&self) -> &str {
         let file = &self.file;
         match file.rfind("/src/") {
@@ -53,8 +53,8 @@ impl Place {
         }
     }
 
-    /// Whether this place is in the source of a package. The directory of a package has its name, and
-    /// its version unless the package is vendored.
+    /// Whether this place is in the source of a package. The directory of a package has its name,
+    /// and its version unless the package is vendored.
     fn is_in(&self, package: &str) -> bool {
         let directory = self.file().split('/').next().unwrap_or_default();
         directory.strip_prefix(package).is_some_and(|rest| {
@@ -110,8 +110,8 @@ impl From<Panic> for String {
     }
 }
 
-/// Installs a hook that logs panics. It does not log those inside [`catch`], whose caller gets them as
-/// errors.
+/// Installs a hook that logs panics. It does not log those inside [`catch`], whose caller gets them
+/// as errors.
 pub fn install_hook() {
     std::panic::set_hook(Box::new(|info: &PanicHookInfo<'_>| {
         if store_place(info) {

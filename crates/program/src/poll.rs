@@ -43,8 +43,8 @@ impl Round {
         self.0.len() - 1
     }
 
-    /// Waits until a socket has an event, or until `at_most` is over; `None` has no end. If a signal
-    /// interrupts the wait, it ends, and no socket is ready.
+    /// Waits until a socket has an event, or until `at_most` is over; `None` has no end. If a
+    /// signal interrupts the wait, it ends, and no socket is ready.
     ///
     /// # Errors
     ///

@@ -45,14 +45,14 @@ impl Stop {
         Ok(Stop { bytes, last })
     }
 
-    /// Waits at most `at_most` for a signal, and returns whether one has arrived. It does not consume
-    /// the signal, so [`Stop::wait`] returns it, too.
+    /// Waits at most `at_most` for a signal, and returns whether one has arrived. It does not
+    /// consume the signal, so [`Stop::wait`] returns it, too.
     #[must_use]
     pub fn comes_within(&self, at_most: Duration) -> bool {
         let mut round = Round::default();
         let bytes = round.add(self.bytes.as_fd(), Interest::Read);
-        // The handler interrupts the first wait, which then returns without an event. The second wait
-        // finds the byte that the handler has written.
+        // The handler interrupts the first wait, which then returns without an event. The second
+        // wait finds the byte that the handler has written.
         [at_most, Duration::ZERO]
             .into_iter()
             .any(|time| round.wait(Some(time)).is_ok() && round.is_ready(bytes))
@@ -67,8 +67,9 @@ impl Stop {
     }
 }
 
-/// Ends the process at once, from any thread. It runs neither destructors nor atexit handlers, because
-/// gRPC's thread still uses what they destroy, and they would wait for a thread that is stuck.
+/// Ends the process at once, from any thread. It runs neither destructors nor atexit handlers,
+/// because gRPC's thread still uses what they destroy, and they would wait for a thread that is
+/// stuck.
 pub fn exit_at_once(exit: Exit) -> ! {
     exit::clean_up();
     signal_hook::low_level::exit(i32::from(exit.code()))

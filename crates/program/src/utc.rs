@@ -1,7 +1,7 @@
 //! Splits a moment into a date and a time of day in UTC.
 //!
-//! Rejected: the packages `time`, `chrono` and `jiff`, which do far more. This needs a few divisions
-//! and one well-known algorithm.
+//! Rejected: the packages `time`, `chrono` and `jiff`, which do far more. This needs a few
+//! divisions and one well-known algorithm.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -27,7 +27,8 @@ pub struct Utc {
 }
 
 impl From<SystemTime> for Utc {
-    /// A moment before 1970 becomes the first of 1970, because a wrong clock must not cause a panic.
+    /// A moment before 1970 becomes the first of 1970, because a wrong clock must not cause a
+    /// panic.
     fn from(time: SystemTime) -> Utc {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let seconds = since.as_secs();
@@ -81,9 +82,9 @@ const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-/// Converts days since 1970-01-01 to year, month and day. This is Howard Hinnant's `civil_from_days`
-/// (<https://howardhinnant.github.io/date_algorithms.html>), without negative days. Its years begin in
-/// March, so that the leap day comes last.
+/// Converts days since 1970-01-01 to year, month and day. This is Howard Hinnant's
+/// `civil_from_days` (<https://howardhinnant.github.io/date_algorithms.html>), without negative
+/// days. Its years begin in March, so that the leap day comes last.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468; // since 0000-03-01
     let era = days / 146_097; // of 400 years

@@ -31,8 +31,8 @@ struct Credentials {
 /// without /proc, or if stat(2) fails on the socket.
 ///
 /// Rejected: trying it. A security module that refuses connect(2) may refuse open(2) for writing,
-/// too (SELinux' sock_file { write }, AppArmor's rules without a "w"), and access(2) goes by the real
-/// user id. The directories of the path need no check, because stat(2) needs the same search
+/// too (SELinux' sock_file { write }, AppArmor's rules without a "w"), and access(2) goes by the
+/// real user id. The directories of the path need no check, because stat(2) needs the same search
 /// permissions as connect(2), and fails without them. An access control list (acl(5)) is not
 /// considered.
 pub(super) fn allows_writing(path: &Path) -> bool {
@@ -117,7 +117,7 @@ mod tests {
         };
         let bare_root = user(0, &[0]);
         let other = user(1000, &[1000, 2000]);
-        for (mode, owner, group, who, expected) in [
+        for (mode, owner, group, process, expected) in [
             // The capability overrides the mode.
             (0o000, 1000, 1000, &root, true),
             (0o755, 0, 0, &root, true),
@@ -142,8 +142,11 @@ mod tests {
             (0o140_755, 0, 0, &other, false),
             (0o140_777, 0, 0, &other, true),
         ] {
-            let found = may_write(mode, owner, group, who);
-            assert_eq!(found, expected, "{mode:o} of {owner}:{group} by {who:?}");
+            let found = may_write(mode, owner, group, process);
+            assert_eq!(
+                found, expected,
+                "{mode:o} of {owner}:{group} by {process:?}"
+            );
         }
     }
 
@@ -155,11 +158,14 @@ mod tests {
         };
         let unmapped = user(UNMAPPED, &[UNMAPPED]);
         for (owner, group) in [(UNMAPPED, UNMAPPED), (UNMAPPED, 0), (0, UNMAPPED)] {
-            for who in [&root, &unmapped] {
+            for process in [&root, &unmapped] {
                 for mode in [0o755, 0o700, 0o770, 0o077] {
-                    assert!(!may_write(mode, owner, group, who), "{mode:o} by {who:?}");
+                    assert!(
+                        !may_write(mode, owner, group, process),
+                        "{mode:o} by {process:?}"
+                    );
                 }
-                assert!(may_write(0o777, owner, group, who), "{who:?}");
+                assert!(may_write(0o777, owner, group, process), "{process:?}");
             }
         }
     }

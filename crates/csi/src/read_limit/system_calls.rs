@@ -13,8 +13,8 @@ use libc::{epoll_event, iovec, msghdr, ssize_t};
 
 const EPOLLOUT: u32 = libc::EPOLLOUT.cast_unsigned();
 
-/// The kernel's `struct user_msghdr`. The C library's `msghdr` may differ: musl's counts are shorter,
-/// and callers do not initialise the padding behind them.
+/// The kernel's `struct user_msghdr`. The C library's `msghdr` may differ: musl's counts are
+/// shorter, and callers do not initialise the padding behind them.
 #[repr(C)]
 struct KernelMsghdr {
     name: *mut c_void,
@@ -26,7 +26,8 @@ struct KernelMsghdr {
     flags: c_uint,
 }
 
-/// Converts a count of C, whose type differs between platforms. No such type is larger than a usize.
+/// Converts a count of C, whose type differs between platforms. No such type is larger than a
+/// usize.
 fn to_usize<T: TryInto<usize>>(count: T) -> usize {
     count.try_into().unwrap_or_default()
 }
@@ -98,8 +99,8 @@ unsafe extern "C" fn recvmsg(socket: c_int, message: *mut msghdr, flags: c_int) 
     ssize_t::try_from(received).unwrap_or(-1)
 }
 
-/// sendmsg(2), which pretends success on a driver's socket if the driver does not read, and after the
-/// driver's reply.
+/// sendmsg(2), which pretends success on a driver's socket if the driver does not read, and after
+/// the driver's reply.
 ///
 /// # Safety
 ///
@@ -107,8 +108,8 @@ unsafe extern "C" fn recvmsg(socket: c_int, message: *mut msghdr, flags: c_int) 
 // SAFETY: as above.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sendmsg(socket: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
-    // Only musl's resolver sets MSG_FASTOPEN, and its socket may have the descriptor that a driver's
-    // socket had. This comes before the system call, because it may change errno.
+    // Only musl's resolver sets MSG_FASTOPEN, and its socket may have the descriptor that a
+    // driver's socket had. This comes before the system call, because it may change errno.
     let is_grpc = flags & libc::MSG_FASTOPEN == 0 && super::is_driver(socket);
     // SAFETY: the caller passes a msghdr, and nothing changes it during this call.
     let header = KernelMsghdr::new(unsafe { &*message });
@@ -131,8 +132,8 @@ unsafe extern "C" fn sendmsg(socket: c_int, message: *const msghdr, flags: c_int
             Some(libc::EAGAIN | libc::EPIPE | libc::ECONNRESET | libc::ENOBUFS | libc::ENOMEM)
         )
     };
-    // This is load-bearing for linked/unthreaded.rs: on EAGAIN or ENOBUFS C-core would poll for up to
-    // ten seconds in its one thread, and the calls of all drivers would wait. So gRPC never gets
+    // This is load-bearing for linked/unthreaded.rs: on EAGAIN or ENOBUFS C-core would poll for up
+    // to ten seconds in its one thread, and the calls of all drivers would wait. So gRPC never gets
     // either error from a driver's socket.
     if sent < 0 && is_grpc && is_refused() {
         // SAFETY: shutdown(2) takes two numbers. The socket is open, because its owner calls this.
