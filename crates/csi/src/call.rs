@@ -168,9 +168,9 @@ impl Caller {
             .raw_cfg_int(c"grpc.compression_enabled_algorithms_bitset".to_owned(), 1)
             // These two lines are load-bearing for memory safety. C-core sets the timers of its
             // pings through the event engine, and linked/unthreaded.rs makes that a null pointer,
-            // so no ping may be sent. The second line looks redundant and is not: i32::MAX as an
-            // argument means infinity, but the default, i32::MAX milliseconds, means 24 days, for
-            // which each channel would set a timer when it is made (docs/c-core.md).
+            // so C-core must never send a ping. The second line looks redundant and is not:
+            // i32::MAX as an argument means infinity, but the default, i32::MAX milliseconds, means
+            // 24 days, for which each channel would set a timer when it is made (docs/c-core.md).
             .raw_cfg_int(c"grpc.http2.bdp_probe".to_owned(), 0)
             .raw_cfg_int(c"grpc.keepalive_time_ms".to_owned(), i32::MAX);
         // `connect_from_fd` makes a direct channel, which has neither resolver nor load balancer
@@ -183,8 +183,8 @@ impl Caller {
     }
 }
 
-/// Replaces two of C-core's messages by one that leads to the cause. Any other message stays, also
-/// because the driver may have written it.
+/// Replaces two of C-core's messages by one that leads to the cause. Any other message stays as it
+/// is.
 fn explain(message: &str) -> Cow<'_, str> {
     match (http_status(message), message) {
         (Some(status), _) => format!("a proxy answers for the driver (HTTP {status})").into(),

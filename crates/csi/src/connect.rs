@@ -14,8 +14,8 @@ use crate::address::CsiAddress;
 use crate::error::{ConnectError, Reason};
 use crate::socket;
 
-/// The pause after the first attempt, which is short for the sake of a driver that is just
-/// starting. Each further pause is twice as long as the one before, up to [`LONGEST_PAUSE`].
+/// The pause after the first attempt, which is short because the driver may be just starting. Each
+/// further pause is twice as long as the one before, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// The longest pause between attempts. Ten attempts a second cost next to nothing.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
@@ -25,7 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 const FIRST_ATTEMPT: Duration = Duration::from_millis(10);
 
 /// Connects to the driver. It makes at least one attempt, and others until `until`, and calls
-/// `failed` with the error of each.
+/// `failed` with the error of each attempt that fails.
 ///
 /// # Errors
 ///

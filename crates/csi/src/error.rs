@@ -13,9 +13,9 @@ use crate::code::Code;
 pub struct ConnectError {
     /// The driver's address.
     pub address: String,
-    /// The cause, for people. It is never from a driver.
+    /// The cause, as a text for people.
     pub cause: String,
-    /// The cause, for the label of a metric.
+    /// The cause, as the label of a metric.
     pub reason: Reason,
     /// Whether waiting can cure the cause, such as a socket that does not exist yet.
     pub is_transient: bool,

@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_driver_cannot_pass_descriptors() {
-        let name = format!("csi-livenessprobe-test-{}", std::process::id());
+        let name = format!("csi-socket-test-{}", std::process::id());
         let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
         listener
             .bind(&SockAddr::unix(format!("\0{name}")).unwrap())

@@ -44,11 +44,11 @@ pub unsafe fn clean(own: &[&str]) {
 mod tests {
     use super::*;
 
-    const OWN: [&str; 2] = ["CSI_ENDPOINT", "LIVENESS_PROBE_TIMEOUT"];
+    const OWN: [&str; 2] = ["CSI_ENDPOINT", "EXAMPLE_TIMEOUT"];
 
     #[test]
     fn only_the_programs_and_the_resolvers_variables_stay() {
-        for name in ["CSI_ENDPOINT", "LIVENESS_PROBE_TIMEOUT", "RES_OPTIONS"] {
+        for name in ["CSI_ENDPOINT", "EXAMPLE_TIMEOUT", "RES_OPTIONS"] {
             assert!(is_kept(OsStr::new(name), &OWN), "{name}");
         }
         for name in [

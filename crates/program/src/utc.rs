@@ -27,7 +27,7 @@ pub struct Utc {
 }
 
 impl From<SystemTime> for Utc {
-    /// A moment before 1970 becomes the first of 1970, because a wrong clock must not cause a
+    /// A moment before 1970 becomes the beginning of 1970, because a wrong clock must not cause a
     /// panic.
     fn from(time: SystemTime) -> Utc {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();

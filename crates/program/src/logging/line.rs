@@ -171,7 +171,7 @@ mod tests {
     fn render(format: Format, level: Level, message: &str, pairs: &[(&str, Value<'_>)]) -> String {
         let now = UNIX_EPOCH + Duration::from_micros(1_795_165_932_172_896);
         line(
-            "livenessprobe",
+            "example",
             format,
             now,
             1,
@@ -220,7 +220,7 @@ mod tests {
                 "CSI driver name",
                 &[("driver", Value::from("hostpath.csi.k8s.io"))]
             ),
-            "{\"ts\":1795165932172.896,\"caller\":\"livenessprobe/main.rs:137\",\
+            "{\"ts\":1795165932172.896,\"caller\":\"example/main.rs:137\",\
              \"msg\":\"CSI driver name\",\"v\":0,\"driver\":\"hostpath.csi.k8s.io\"}\n"
         );
         assert_eq!(
@@ -230,7 +230,7 @@ mod tests {
                 "m",
                 &[("up", Value::from(true)), ("err", Value::from("x\n"))]
             ),
-            "{\"ts\":1795165932172.896,\"caller\":\"livenessprobe/main.rs:137\",\
+            "{\"ts\":1795165932172.896,\"caller\":\"example/main.rs:137\",\
              \"msg\":\"m\",\"err\":\"x\\n\",\"up\":true}\n"
         );
         assert!(render(Format::Json, Level::Debug, "m", &[]).contains("\"v\":5"));
