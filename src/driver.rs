@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use csi::identity::GET_PLUGIN_INFO;
-use csi::{Caller, CsiAddress, DriverName};
+use csi::{Caller, CsiAddress};
 use program::duration;
 use program::log_throttle::LogThrottle;
 
+use crate::driver_name::DriverName;
 use crate::method::Method;
 use crate::metrics::{DriverMetrics, Families};
 use crate::outcome::{ProbeError, Readiness, Report};

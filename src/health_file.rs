@@ -39,7 +39,7 @@ impl HealthFile {
         match tried {
             Err(error) if is_for_ever(&error) => Err(file.cannot(&error)),
             _ => {
-                exit::remove_at_the_end(path);
+                exit::remove_at_exit(path);
                 Ok(file)
             }
         }

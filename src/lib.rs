@@ -6,6 +6,7 @@
 //! [`outcome`] into a status and a body.
 
 pub mod driver;
+pub mod driver_name;
 pub mod flags;
 mod health_file;
 pub mod install;

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use csi::{Code, DriverName};
+use csi::Code;
 use front::metrics::prometheus::core::{Collector, Desc};
 use front::metrics::prometheus::proto::MetricFamily;
 use front::metrics::prometheus::{Error, GaugeVec, IntCounterVec, Opts};
 use front::metrics::{DRIVER, Metrics, Operations, Recorder, seconds};
 
+use crate::driver_name::DriverName;
 use crate::outcome::{Outcome, ProbeError, Readiness};
 
 /// The families about drivers.
@@ -297,7 +298,7 @@ mod tests {
                 address: "/csi/csi.sock".to_owned(),
                 cause: "whatever the C library says".to_owned(),
                 reason,
-                passing: true,
+                is_transient: true,
             };
             driver.probed(&Err(ProbeError::Connect(error)), UNIX_EPOCH);
         }

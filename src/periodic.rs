@@ -56,7 +56,7 @@ impl Periodic {
         thread::Builder::new()
             .name("periodic".to_owned())
             .stack_size(STACK)
-            .spawn(move || match panics::caught(|| rounds.run(&ask)) {
+            .spawn(move || match panics::catch(|| rounds.run(&ask)) {
                 Ok(Some(reason)) => ended(End::GivenUp(reason)),
                 Ok(None) => {}
                 Err(panic) => ended(End::Broken(format!("the periodic probe panicked: {panic}"))),

@@ -244,7 +244,7 @@ impl Shared {
                 address: self.address.to_string(),
                 cause: "timed out".to_owned(),
                 reason: Reason::TimedOut,
-                passing: true,
+                is_transient: true,
             }),
         }
     }
@@ -253,7 +253,7 @@ impl Shared {
     fn run(&self, probe: &Probe, ended: &dyn Fn(&Report)) {
         loop {
             let moments = self.next();
-            let probed = panics::caught(|| probe(moments, &mut |phase| self.enter(phase)));
+            let probed = panics::catch(|| probe(moments, &mut |phase| self.enter(phase)));
             // Taken before the report is recorded: a request that comes meanwhile is not answered
             // from this probe.
             let ended_at = Instant::now();
@@ -262,7 +262,7 @@ impl Shared {
                 rpc: None,
                 took: Duration::ZERO,
             });
-            if let Err(panic) = panics::caught(|| ended(&report)) {
+            if let Err(panic) = panics::catch(|| ended(&report)) {
                 log::error!(err = panic.to_string(); "Cannot record a probe, this is a bug");
             }
             self.lock().finish(moments, report, ended_at);

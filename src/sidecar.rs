@@ -175,7 +175,7 @@ fn give_up(reason: &str) {
 }
 
 fn end(reason: &str, what: &str) {
-    exit::last_words(reason);
+    exit::write_termination_message(reason);
     log::error!(err = reason; "{what}");
     logging::flush();
     signal::exit_at_once(Exit::CANNOT_RUN);

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use csi::{Caller, DriverName};
+use csi::Caller;
 use front::metrics::{CONTENT_TYPE, Metrics};
 use front::{Immediate, Reply, Schedule};
 use program::logging::VERBOSITY_MAX;
 
 use crate::PROGRAM;
 use crate::driver::{Driver, Watch};
+use crate::driver_name::DriverName;
 use crate::flags::Options;
 use crate::metrics::Families;
 use crate::moments::Moments;

@@ -114,7 +114,7 @@ mod tests {
             address: "/csi/csi.sock".to_owned(),
             cause: "connection refused".to_owned(),
             reason: Reason::Refused,
-            passing: true,
+            is_transient: true,
         }));
         let table = [
             (strict, Ok(Readiness::Ready), 200, "ok"),

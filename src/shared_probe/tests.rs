@@ -177,7 +177,7 @@ fn a_request_that_gives_up_gets_what_is_known() {
         address: "/csi/csi.sock".to_owned(),
         cause: "gone".to_owned(),
         reason: Reason::Other,
-        passing: true,
+        is_transient: true,
     };
     for (phase, words) in [
         (None, "cannot connect to /csi/csi.sock: timed out"),

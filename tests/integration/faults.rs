@@ -176,6 +176,43 @@ fn a_page_in_place_of_a_reply_is_a_failed_probe() {
     }
 }
 
+/// C-core logs an error for each call that is answered with another content type, and another one
+/// for a GOAWAY with this text.
+#[test]
+fn a_driver_that_answers_with_pages_does_not_flood_the_log() {
+    const PAGES: usize = 50;
+    let dir = Dir::new();
+    h2::serve(dir.socket().as_ref(), |mut call| {
+        let answer = if call.number < PAGES {
+            h2::no_grpc(call.stream, "502", "text/html", b"<html></html>")
+        } else {
+            let answer = h2::ok(call.stream, h2::READY);
+            [h2::go_away_for_pings(), answer].concat()
+        };
+        call.send(&answer);
+    });
+    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    for _ in 0..PAGES {
+        assert_eq!(sidecar.healthz().status, 500);
+    }
+    sidecar.healthz();
+    let log = &sidecar.process.err;
+    log.wait_for(0, "too_many_pings");
+    let lines: Vec<String> = log
+        .all()
+        .into_iter()
+        .filter(|line| line.contains(".cc:"))
+        .collect();
+    assert!((2..=5).contains(&lines.len()), "{lines:#?}");
+    let suppressed: usize = lines
+        .iter()
+        .filter_map(|line| line.split_once(" lines_not_logged="))
+        .map(|(_, count)| count.parse::<usize>().unwrap())
+        .sum();
+    // The last line is the one about GOAWAY.
+    assert_eq!(lines.len() - 1 + suppressed, PAGES, "{lines:#?}");
+}
+
 #[test]
 fn a_message_that_is_not_protobuf_is_a_failed_probe() {
     let dir = Dir::new();

@@ -1,15 +1,15 @@
 //! Random bytes for C-core without a file.
 //!
-//! Abseil's random numbers are seeded by `ReadSeedMaterialFromOSEntropy`. With musl for the C
-//! library it reads /dev/urandom, and where there is no such file (a container with a bare
-//! /dev, or a driver's own in which `--once` runs) it throws an exception that nothing catches:
-//! SIGABRT at the first connection. getrandom(2) needs no file. It may be missing, forbidden
-//! by a seccomp profile, or not ready in the first seconds of a machine, so there is a second
-//! way that cannot fail.
+//! Abseil seeds its random numbers by `ReadSeedMaterialFromOSEntropy`, which reads /dev/urandom
+//! with musl as the C library. Where that file is missing (a container with a bare /dev, or a
+//! driver's container in which the program is run), it throws an exception that no code catches:
+//! the process ends by SIGABRT at the first connection. getrandom(2) needs no file. But a kernel
+//! may lack it, a seccomp profile may forbid it, and it may not be ready in the first seconds of
+//! a machine, so a second source stands in for it that cannot fail.
 //!
-//! What C-core makes of it in this program is jitter, such as that of its back-off times, and
-//! the choice of which events it samples. There is no TLS, no token and no key, so nothing
-//! depends on that a stranger cannot guess it.
+//! C-core uses these numbers for jitter, such as that of its back-off times, and to choose which
+//! events it samples. A program that links this has no TLS, token or key in C-core, so nothing
+//! depends on these numbers being secret.
 
 #![allow(
     unsafe_code,
@@ -27,27 +27,28 @@ struct Span {
 
 /// `absl::random_internal::ReadSeedMaterialFromOSEntropy`, the one function of its object
 /// file that C-core needs.
-// SAFETY: the name is that of the function in Abseil 20230125, and so are the result and the
-// argument: a Span is trivially copyable, and is passed by value as a structure of C is.
+// SAFETY: name, argument and result are those of the function in Abseil 20230125. A Span is
+// trivially copyable, so C++ passes it by value as C passes a structure.
 #[unsafe(export_name = "_ZN4absl12lts_2023012515random_internal29ReadSeedMaterialFromOSEntropyENS0_4SpanIjEE")]
 extern "C" fn read_seed_material(seed: Span) -> bool {
     if seed.words.is_null() {
         return false;
     }
-    // SAFETY: Abseil's own array, which nothing else uses meanwhile.
+    // SAFETY: the array is Abseil's, and nothing else uses it during this call.
     let words = unsafe { std::slice::from_raw_parts_mut(seed.words, seed.length) };
     if !fill_by_the_kernel(words) {
-        let mut guessable = Guessable::new();
-        words.fill_with(|| guessable.next());
+        let mut fallback = NotSecret::new();
+        words.fill_with(|| fallback.next());
     }
     true
 }
 
-/// getrandom(2), without waiting for a machine that has no randomness yet.
+/// Fills the words by getrandom(2), which returns an error in place of waiting until the kernel
+/// has gathered enough randomness. Returns false on an error.
 fn fill_by_the_kernel(words: &mut [u32]) -> bool {
     let mut rest: &mut [u32] = words;
     while !rest.is_empty() {
-        // SAFETY: writes at most as many bytes as the slice has.
+        // SAFETY: getrandom(2) writes at most as many bytes as the slice has.
         let written = unsafe {
             libc::getrandom(
                 rest.as_mut_ptr().cast(),
@@ -56,7 +57,7 @@ fn fill_by_the_kernel(words: &mut [u32]) -> bool {
             )
         };
         match usize::try_from(written) {
-            // Whole words; up to 256 bytes come at once.
+            // Only whole words count as filled. The kernel cuts a read short beyond 256 bytes.
             Ok(bytes) if bytes >= size_of::<u32>() => {
                 let done = bytes / size_of::<u32>();
                 rest = rest.split_at_mut(done).1;
@@ -72,13 +73,13 @@ fn is_interrupted() -> bool {
     std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted
 }
 
-/// A sequence that is another one in each process, and no secret: `SplitMix64`
-/// (<https://prng.di.unimi.it/splitmix64.c>) from the clocks, the process' number, and the
-/// address of the stack, which the kernel chooses.
-struct Guessable(u64);
+/// A sequence that differs in each process but can be guessed: `SplitMix64`
+/// (<https://prng.di.unimi.it/splitmix64.c>), seeded with the clocks, the process id, and the
+/// address of the stack, which the kernel randomises.
+struct NotSecret(u64);
 
-impl Guessable {
-    fn new() -> Guessable {
+impl NotSecret {
+    fn new() -> NotSecret {
         let began = Instant::now();
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -91,9 +92,9 @@ impl Guessable {
             u64::try_from(here.addr()).unwrap_or_default(),
             u64::from(began.elapsed().subsec_nanos()),
         ];
-        parts.iter().fold(Guessable(0), |mixed, part| {
-            let mut mixed = Guessable(mixed.0 ^ part);
-            Guessable(mixed.step())
+        parts.iter().fold(NotSecret(0), |mixed, part| {
+            let mut mixed = NotSecret(mixed.0 ^ part);
+            NotSecret(mixed.step())
         })
     }
 
@@ -106,7 +107,6 @@ impl Guessable {
     }
 
     fn next(&mut self) -> u32 {
-        // The upper half.
         u32::try_from(self.step() >> 32).unwrap_or_default()
     }
 }

@@ -1,12 +1,15 @@
-//! The heap of what ships: dlmalloc for C, C++ and Rust, in place of musl's malloc, which
-//! gives each group of larger blocks back to the kernel with its last one. A gRPC
-//! connection takes some and frees them all: five times mmap(2), as often munmap(2) and
-//! nine page faults for each probe. The owner of the package dlmalloc.
+//! The heap of static builds: dlmalloc for C, C++ and Rust, in place of musl's malloc. This file
+//! alone uses the package dlmalloc.
 //!
-//! Memory is taken from the kernel by 64 KiB, of which what is never touched costs
-//! nothing, and kept up to 2 MiB; two rows of `docs/footprint.md` compare.
-//! For C the rest of malloc(3) is musl's, which makes it of these (musl's
-//! `__malloc_replaced`).
+//! musl's malloc returns a group of larger blocks to the kernel as soon as the last block of the
+//! group is freed. A gRPC connection allocates a few such blocks and frees them all, so each call
+//! over a connection of its own would cost five mmap(2), five munmap(2) and nine page faults.
+//! dlmalloc asks the kernel for 64 KiB at a time, whose untouched pages cost nothing, and keeps up
+//! to 2 MiB of free memory. docs/footprint.md compares both allocators.
+//!
+//! musl builds the rest of malloc(3), such as reallocarray, on the functions below
+//! (`__malloc_replaced` in its source). The list of seven is load-bearing: if one were missing,
+//! musl's heap would allocate blocks that this heap frees.
 
 #![allow(unsafe_code, reason = "the C library's functions, see SAFETY at each")]
 
@@ -16,29 +19,30 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dlmalloc::Dlmalloc;
 
-/// Nothing in here allocates or panics, so the lock is never asked for twice.
+/// A thread never locks this twice, because dlmalloc neither allocates through the functions
+/// below nor panics while it holds the lock.
 static HEAP: Mutex<Dlmalloc> = Mutex::new(Dlmalloc::new());
 
 fn heap() -> MutexGuard<'static, Dlmalloc> {
     HEAP.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A block, or null with the number of the error where C looks for it.
-fn told(block: *mut u8) -> *mut c_void {
+/// Returns the block to C, and sets errno to ENOMEM if there is none.
+fn or_enomem(block: *mut u8) -> *mut c_void {
     if block.is_null() {
-        // SAFETY: the address of this thread's number, by the C library.
+        // SAFETY: the C library returns the address of this thread's errno.
         unsafe { *libc::__errno_location() = libc::ENOMEM };
     }
     block.cast()
 }
 
 /// malloc(3).
-// SAFETY: names, arguments and results here are those of the functions in POSIX, and
-// memalign's in Linux.
+// SAFETY: names, arguments and results of these functions are those that POSIX has, and for
+// memalign those of Linux.
 #[unsafe(no_mangle)]
 extern "C" fn malloc(size: usize) -> *mut c_void {
-    // SAFETY: any size may be asked for.
-    told(unsafe { heap().c_malloc(size) })
+    // SAFETY: dlmalloc takes any size.
+    or_enomem(unsafe { heap().c_malloc(size) })
 }
 
 /// calloc(3).
@@ -46,54 +50,55 @@ extern "C" fn malloc(size: usize) -> *mut c_void {
 #[unsafe(no_mangle)]
 extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
     let Some(all) = count.checked_mul(size) else {
-        return told(ptr::null_mut());
+        return or_enomem(ptr::null_mut());
     };
-    // SAFETY: any size may be asked for; an alignment of one is the natural one.
-    told(unsafe { heap().calloc(all, 1) })
+    // SAFETY: dlmalloc takes any size. For an alignment of one it returns its natural alignment,
+    // which is that of malloc(3).
+    or_enomem(unsafe { heap().calloc(all, 1) })
 }
 
 /// realloc(3).
 ///
 /// # Safety
 ///
-/// As of realloc(3).
+/// The caller's duties are those of realloc(3).
 // SAFETY: as above.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
     if block.is_null() {
         return malloc(size);
     }
-    // SAFETY: the caller's block is of this heap, as there is no other one.
-    told(unsafe { heap().c_realloc(block.cast(), size) })
+    // SAFETY: the block comes from this heap, because the process has no other.
+    or_enomem(unsafe { heap().c_realloc(block.cast(), size) })
 }
 
 /// free(3).
 ///
 /// # Safety
 ///
-/// As of free(3).
+/// The caller's duties are those of free(3).
 // SAFETY: as above.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn free(block: *mut c_void) {
     if block.is_null() {
         return;
     }
-    // Whoever cleans up after an error still wants its number, which a lock that is
-    // waited for, or munmap(2), would change.
-    // SAFETY: the address of this thread's number, by the C library.
-    let error = unsafe { &mut *libc::__errno_location() };
-    let number = *error;
-    // SAFETY: the caller's block is of this heap, and nobody uses it any more.
+    // Code that cleans up after an error frees memory before it reads errno, so free(3) must keep
+    // errno (POSIX.1-2024). Waiting for the lock and munmap(2) could change it.
+    // SAFETY: the C library returns the address of this thread's errno.
+    let errno = unsafe { &mut *libc::__errno_location() };
+    let before = *errno;
+    // SAFETY: the block comes from this heap, and the caller gives it up.
     unsafe { heap().c_free(block.cast()) }
-    *error = number;
+    *errno = before;
 }
 
 /// `aligned_alloc(3)`.
 // SAFETY: as above.
 #[unsafe(no_mangle)]
 extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
-    // SAFETY: any size may be asked for, and each caller asks for a power of two.
-    told(unsafe { heap().c_memalign(alignment, size) })
+    // SAFETY: dlmalloc takes any size. POSIX has callers pass a power of two as the alignment.
+    or_enomem(unsafe { heap().c_memalign(alignment, size) })
 }
 
 /// memalign(3).
@@ -107,7 +112,7 @@ extern "C" fn memalign(alignment: usize, size: usize) -> *mut c_void {
 ///
 /// # Safety
 ///
-/// As of `posix_memalign(3)`.
+/// The caller's duties are those of `posix_memalign(3)`.
 // SAFETY: as above.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn posix_memalign(
@@ -115,11 +120,11 @@ unsafe extern "C" fn posix_memalign(
     alignment: usize,
     size: usize,
 ) -> c_int {
-    let found = aligned_alloc(alignment, size);
-    if found.is_null() {
+    let aligned = aligned_alloc(alignment, size);
+    if aligned.is_null() {
         return libc::ENOMEM;
     }
-    // SAFETY: the caller's place for it.
-    unsafe { *block = found };
+    // SAFETY: the caller passes a pointer to which the result is to be written.
+    unsafe { *block = aligned };
     0
 }

@@ -1,7 +1,9 @@
-//! What of gRPC's C-core goes into this program, and what is put in its place.
+//! Replacements for functions of gRPC's C-core and of the C library. docs/c-core.md lists them,
+//! and what each depends on.
 //!
-//! In the program and not in the library, for the linker: the example driver is linked
-//! with the library too, and a server needs what is left out here.
+//! Each program compiles these files into its binary (`#[path]` in its main.rs). They are not part
+//! of the library `csi`, because the tests and the example driver link that library as well, and
+//! the example driver is a gRPC server: it needs the parts of C-core that these files leave out.
 
 mod entropy;
 #[cfg(target_env = "musl")]

@@ -1,36 +1,37 @@
-//! Which of C-core's parts go into the binary: what a direct, unencrypted call
-//! over one connected socket needs, and nothing else.
+//! The parts of C-core that go into the binary: those that a direct, unencrypted call over one
+//! connected socket needs.
 //!
-//! C-core registers every load balancer, resolver and filter that it has in one
-//! function, `BuildCoreConfiguration`, and so links them all. That function is
-//! defined here instead: the linker takes ours, leaves out the archive's, and
-//! with it everything that only it names. `docs/footprint.md` has the figures.
-//! The names are C++'s, of the C-core that `Cargo.lock` pins. One that is gone
-//! in another version does not link; should this function no longer be the one,
-//! the binary grows, which the build of the image refuses.
+//! C-core registers every load balancer, resolver and filter in one function,
+//! `BuildCoreConfiguration`, so a program that links this function links them all. We define it
+//! here: the linker takes our definition, leaves out the one in the archive, and with it
+//! everything that no other code refers to. docs/footprint.md has the figures. The symbols are
+//! C++ names of the C-core that `Cargo.lock` pins. If one is gone in another version, the program
+//! does not link. If C-core calls another function by then, the binary grows, and the build of
+//! the image fails on its size.
 //!
-//! The filter that ends calls at their deadline is left out, too; call.rs ends them.
-//! C-core's timers sleep until a moment of the wall clock, and where that is set back
-//! they oversleep by as much. And one that fires while another is at it starts a
-//! thread that never ends. The driver is told the deadline without that filter.
+//! We leave out the filter that ends calls at their deadline, because call.rs ends them; C-core
+//! sends the deadline to the driver without that filter. C-core's timer thread sleeps until a
+//! wall-clock time: set the clock back by an hour and a deadline comes an hour late. And when two
+//! timers fire at once it starts a second thread, which never exits.
 //!
-//! What puts the event engine into a channel's arguments is left out, too, so a channel has
-//! none, and unthreaded.rs gives none: call.rs must turn off all that would use it.
+//! We also leave out the function that puts an event engine into a channel's arguments. A channel
+//! then has none, and unthreaded.rs provides none either, so call.rs must turn off everything that
+//! would use it.
 //!
-//! Rejected: a copy of grpcio-sys with a shorter list in it, which would be
-//! hundreds of thousands of lines to keep up to date, and `GRPC_NO_RLS` and the
-//! like, which take out one balancer of seven.
+//! Rejected: a copy of grpcio-sys with a shorter list, because we would have to keep hundreds of
+//! thousands of lines up to date. Rejected: `GRPC_NO_RLS` and similar macros, because they leave
+//! out only one of seven load balancers.
 
 #![allow(unsafe_code, reason = "C++ symbols, see SAFETY at each")]
 
 use std::ffi::c_void;
 
-/// A `grpc_core::CoreConfiguration::Builder`, only ever passed on.
+/// A `grpc_core::CoreConfiguration::Builder`, which this file only passes on.
 type Builder = *mut c_void;
 
 // SAFETY: each is `void (CoreConfiguration::Builder*)` in C-core 1.56.2.
 unsafe extern "C" {
-    /// Puts the memory quota there.
+    /// Adds a memory quota to a channel's arguments.
     #[link_name = "_ZN9grpc_core21RegisterResourceQuotaEPNS_17CoreConfiguration7BuilderE"]
     fn register_resource_quota(builder: Builder);
     /// Sends `:authority`.
@@ -39,22 +40,21 @@ unsafe extern "C" {
     /// Sends and checks gRPC's own headers.
     #[link_name = "_ZN9grpc_core19RegisterHttpFiltersEPNS_17CoreConfiguration7BuilderE"]
     fn register_http(builder: Builder);
-    /// Refuses a message beyond the limit.
+    /// Refuses a message that is longer than its limit.
     #[link_name = "_ZN9grpc_core25RegisterMessageSizeFilterEPNS_17CoreConfiguration7BuilderE"]
     fn register_message_size(builder: Builder);
-    /// The ends of each filter stack: the connection, and the lame channel.
+    /// Registers the filters that end each stack: that of the connection, and the lame channel's.
     #[link_name = "_ZN9grpc_core16RegisterBuiltinsEPNS_17CoreConfiguration7BuilderE"]
     fn register_builtins(builder: Builder);
 }
 
-/// `grpc_core::BuildCoreConfiguration`, which C-core calls once. The order is
-/// that of the function it stands for: it decides how filters are stacked.
-// SAFETY: the name, the argument and the result are those of the function that
-// C-core declares; its archive's definition is in an object with nothing else.
+/// `grpc_core::BuildCoreConfiguration`, which C-core calls once. The order of the calls is that of
+/// the original, because it decides how filters are stacked.
+// SAFETY: name, argument and result are those that C-core declares. In the archive the original is
+// the only function of its object file.
 #[unsafe(export_name = "_ZN9grpc_core22BuildCoreConfigurationEPNS_17CoreConfiguration7BuilderE")]
 extern "C" fn build_core_configuration(builder: Builder) {
-    // SAFETY: C-core hands over a builder that lives for the whole of this call,
-    // and each function takes just that.
+    // SAFETY: C-core passes a builder that outlives this call, and each function takes a builder.
     unsafe {
         register_authority(builder);
         register_http(builder);
@@ -64,10 +64,10 @@ extern "C" fn build_core_configuration(builder: Builder) {
     }
 }
 
-/// `grpc_resolver_dns_ares_init`: no name is looked up by C-core, so its resolver
-/// library, c-ares, is left out.
-// SAFETY: takes and gives nothing, as the function it stands for, which does
-// nothing either where C-core is built without c-ares.
+/// `grpc_resolver_dns_ares_init`. C-core looks up no name for us, so we leave out its resolver
+/// library, c-ares.
+// SAFETY: the original has neither arguments nor a result, and it is empty, too, where C-core is
+// built without c-ares.
 #[unsafe(export_name = "_Z27grpc_resolver_dns_ares_initv")]
 extern "C" fn dns_ares_init() {}
 

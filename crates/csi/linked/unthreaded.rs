@@ -1,32 +1,38 @@
-//! gRPC's C-core without threads of its own: the one of grpcio's completion queue
-//! does all that a call needs.
+//! gRPC's C-core without threads of its own: grpcio's one thread, that of the completion queue,
+//! does all the work of a call.
 //!
-//! C-core would start an executor (two threads), a timer thread, and an event engine
-//! (a pool of two and a timer thread again), whose two timers wake up once a second
-//! each and more for as long as the process lives. Each object file of its library that
-//! starts some is left out as in `parts`: what others name of it is defined here. That
-//! this is right depends on what a call here does *not* use:
+//! C-core would start an executor (two threads), a timer thread, and an event engine (a pool of
+//! two threads and a second timer thread). Both timer threads wake up at least once a second for
+//! as long as the process lives. We keep out every C-core object file that starts a thread, as
+//! `plugins` does, and define here the symbols that other object files need from it. This is
+//! correct only because our calls do *not* use the following:
 //!
-//! - **Timers** of deadlines, backoff, connects and servers. call.rs ends calls, and
-//!   the socket is connected. Were one set nevertheless, it would never fire.
-//! - **The event engine**, in C-core 1.56 no more than a clock for HTTP/2 pings:
-//!   a server's last words, keepalive, and what measures the bandwidth; call.rs turns off
-//!   the latter two (`grpc.keepalive_time_ms`, `grpc.http2.bdp_probe`). We provide none, so any
-//!   C-core code that asks for the event engine gets a null pointer. None of the paths we use
-//!   asks. Without the first argument each channel would call through it when it is made,
-//!   without the second when a driver answers a ping: docs/c-core.md.
-//! - **The executor**, where C-core waits for room to write to a driver that does not
-//!   read. Here it waits where it stands, in the completion queue's thread, for all
-//!   drivers; so there has to be room always, and `sendmsg` in ration/system_calls.rs sees to
-//!   it. And C-core uses it where a producer is in the middle of adding to a combiner's queue:
-//!   that work comes back to the same thread, which tries again until the producer is done.
+//! - **Timers**, which C-core sets for deadlines, backoff, connects and servers. call.rs ends calls
+//!   and passes a connected socket. If C-core set a timer nevertheless, it would never fire.
+//! - **The event engine**, which in C-core 1.56 is only a clock for HTTP/2 pings: for keepalive,
+//!   for measuring the bandwidth, and for a server's graceful GOAWAY. We provide none, so any
+//!   C-core code that asks for the event engine gets a null pointer. None of the paths we use asks.
+//!   Two lines in call.rs are load-bearing for this, because they turn off the pings of a client:
+//!   without `grpc.keepalive_time_ms` each channel would call through the null pointer when it is
+//!   made, and without `grpc.http2.bdp_probe` when a driver answers a ping (docs/c-core.md).
+//! - **The executor**, by which C-core waits for room to write to a driver that does not read.
+//!   Without executor threads it would wait in the completion queue's thread, and the calls of all
+//!   drivers with it. `sendmsg` in read_limit/system_calls.rs is load-bearing for this: it never
+//!   returns EAGAIN or ENOBUFS for a driver's socket, so C-core never waits for room.
 //!
-//! An experiment of C-core changes what is used. All are off, also because the variable
-//! `GRPC_EXPERIMENTS` is removed at the start (src/environment.rs).
+//! C-core also passes work to the executor in `grpc_combiner_continue_exec_ctx` (combiner.cc),
+//! where it finds that "queue is in an inconsistent state": a producer has taken its place in the
+//! combiner's queue and has not linked its entry yet. That work comes back to the same thread,
+//! which tries again until the producer has executed two more instructions. The spin is short, and
+//! it ends under any fair scheduler.
 //!
-//! Rejected: starting those threads and ending them again, as `Executor::SetThreadingAll`
-//! and `grpc_timer_manager_set_threading` do: a start would depend on as many threads as
-//! before, and what they run would stay in the file, some 100 KiB.
+//! An experiment of C-core could change which of these it uses. `is_experiment_enabled` below
+//! turns all of them off, and each program also removes `GRPC_EXPERIMENTS` from its environment
+//! when it starts (`program::environment`).
+//!
+//! Rejected: letting C-core start those threads and ending them again, by
+//! `Executor::SetThreadingAll` and `grpc_timer_manager_set_threading`. The start would need as many
+//! threads as before, and their code, some 100 KiB, would stay in the file.
 
 #![allow(unsafe_code, reason = "C++ symbols, see SAFETY at each")]
 
@@ -34,27 +40,34 @@ use std::ffi::{c_int, c_uint, c_void};
 
 // SAFETY: `void (const DebugLocation&, grpc_closure*, absl::Status)` in C-core 1.56.2.
 unsafe extern "C" {
-    /// Has the current thread run a closure, when it comes to it.
+    /// Queues a closure, which the current thread runs before it leaves C-core.
     #[link_name = "_ZN9grpc_core7ExecCtx3RunERKNS_13DebugLocationEP12grpc_closureN4absl12lts_202301256StatusE"]
     fn run_here(location: *const u8, closure: *mut c_void, error: *mut c_void);
 }
 
-/// `grpc_core::Executor::Run`: what an executor without threads does.
-// SAFETY: the name and the arguments are those of the function that C-core declares. The
-// third is an `absl::Status` by value, which is a pointer to the caller's (Itanium C++
-// ABI, 3.1.1, as it has a destructor); the caller keeps it until this is over.
+/// `grpc_core::Executor::Run`, which does the same as C-core's executor does when it has no
+/// threads (executor.cc).
+// SAFETY: name and arguments are those that C-core declares. The second is an `absl::Status` by
+// value. It has a destructor, so the caller passes a pointer to its copy (Itanium C++ ABI, 3.1.1)
+// and keeps that copy until this function returns.
 #[unsafe(export_name = "_ZN9grpc_core8Executor3RunEP12grpc_closureN4absl12lts_202301256StatusENS_12ExecutorTypeENS_15ExecutorJobTypeE")]
-extern "C" fn executor_run(closure: *mut c_void, error: *mut c_void, _who: c_int, _how: c_int) {
-    // Of no file and no line: it has those only where C-core is built to debug it.
+extern "C" fn executor_run(
+    closure: *mut c_void,
+    error: *mut c_void,
+    _executor_type: c_int,
+    _job_type: c_int,
+) {
+    // A `DebugLocation` is empty unless C-core is built for debugging. Then it holds a file name
+    // and a line, for which four words are enough.
     static LOCATION: [usize; 4] = [0; 4];
-    // SAFETY: closure and error are passed on as they came, once. The location is as
-    // large as one is at most, and stays.
+    // SAFETY: closure and error are passed on unchanged and once. The location is static, and at
+    // least as large as any `DebugLocation`.
     unsafe { run_here(LOCATION.as_ptr().cast(), closure, error) }
 }
 
 /// `grpc_core::Executor::IsThreadedDefault`.
-// SAFETY: as its declaration, which takes nothing and gives a bool; so are those below,
-// unless another reason is given.
+// SAFETY: C-core declares it without arguments, and with a bool as its result. "As above" below
+// means that arguments and result are those of C-core's declaration.
 #[unsafe(export_name = "_ZN9grpc_core8Executor17IsThreadedDefaultEv")]
 extern "C" fn executor_is_threaded() -> bool {
     false
@@ -70,8 +83,8 @@ extern "C" fn executor_init() {}
 #[unsafe(export_name = "_ZN9grpc_core8Executor11ShutdownAllEv")]
 extern "C" fn executor_shutdown() {}
 
-/// `grpc_core::Executor::SetThreadingAll`, which is called around fork(2).
-// SAFETY: as above, and takes a bool.
+/// `grpc_core::Executor::SetThreadingAll`, which C-core calls around fork(2).
+// SAFETY: as above.
 #[unsafe(export_name = "_ZN9grpc_core8Executor15SetThreadingAllEb")]
 extern "C" fn executor_set_threading(_enable: bool) {}
 
@@ -85,24 +98,24 @@ extern "C" fn timers_init() {}
 #[unsafe(export_name = "_Z27grpc_timer_manager_shutdownv")]
 extern "C" fn timers_shutdown() {}
 
-/// `grpc_timer_manager_set_threading`, likewise.
-// SAFETY: as above, and takes a bool.
+/// `grpc_timer_manager_set_threading`, which C-core calls around fork(2), too.
+// SAFETY: as above.
 #[unsafe(export_name = "_Z32grpc_timer_manager_set_threadingb")]
 extern "C" fn timers_set_threading(_enable: bool) {}
 
-/// `grpc_kick_poller`: a timer is set that comes before all others.
+/// `grpc_kick_poller`, by which C-core wakes its timer thread for an earlier timer.
 // SAFETY: as above.
 #[unsafe(export_name = "_Z16grpc_kick_pollerv")]
 extern "C" fn timers_kick() {}
 
-/// `grpc_event_engine::experimental::DefaultEventEngineFactory`: gives a null
+/// `grpc_event_engine::experimental::DefaultEventEngineFactory`, which returns a null
 /// `std::unique_ptr<EventEngine>`.
 ///
-/// In assembly, because its result has a destructor: it is returned in memory of the
-/// caller's, one word, whose address comes in the register that the platform has for
-/// this. No type of Rust is returned that way in one word.
-// SAFETY: writes that word, and returns as the platform's C++ ABI wants it: the address
-// in the first register of results where it came in that of arguments.
+/// It is written in assembly, because the result has a destructor. C++ returns such a value in
+/// memory of the caller, here one word, whose address it passes in a register that the platform
+/// defines. Rust has no type of one word that it returns in this way.
+// SAFETY: the function writes that one word and returns as the platform's C++ ABI demands. Where
+// the address comes in the first register of the arguments, it is also the result.
 #[unsafe(export_name = "_ZN17grpc_event_engine12experimental25DefaultEventEngineFactoryEv")]
 #[unsafe(naked)]
 extern "C" fn event_engine() {
@@ -116,8 +129,8 @@ extern "C" fn event_engine() {
     std::arch::naked_asm!("sd zero, 0(a0)", "ret");
 }
 
-/// `grpc_core::IsExperimentEnabled`: none is.
-// SAFETY: as its declaration, which takes a size_t and gives a bool.
+/// `grpc_core::IsExperimentEnabled`, which is false for all of them.
+// SAFETY: C-core declares it with a size_t as its argument and a bool as its result.
 #[cfg_attr(
     target_pointer_width = "64",
     unsafe(export_name = "_ZN9grpc_core19IsExperimentEnabledEm")
@@ -130,21 +143,21 @@ extern "C" fn is_experiment_enabled(_number: usize) -> bool {
     false
 }
 
-/// `grpc_core::PrintExperimentsList`: there is nothing to tell.
-// SAFETY: takes and gives nothing, as its declaration.
+/// `grpc_core::PrintExperimentsList`, which logs the experiments that are on: none.
+// SAFETY: as above.
 #[unsafe(export_name = "_ZN9grpc_core20PrintExperimentsListEv")]
 extern "C" fn print_experiments() {}
 
-/// `gpr_cpu_num_cores`: C-core has some of its counters for each processor. It
-/// is told of one, and takes the same on each node.
-// SAFETY: name, argument and result are those of the function that C-core declares; the
-// object that defines it has this one, the next and nothing else.
+/// `gpr_cpu_num_cores`. C-core allocates some of its counters for each processor. With one it takes
+/// the same memory on each node.
+// SAFETY: as above. In the archive, its object file defines this function and the next one alone.
 #[unsafe(export_name = "gpr_cpu_num_cores")]
 extern "C" fn cpu_count() -> c_uint {
     1
 }
 
-/// `gpr_cpu_current_cpu`, likewise: the first of them.
+/// `gpr_cpu_current_cpu`. Its result must be below that of `gpr_cpu_num_cores`, because C-core uses
+/// it as an index.
 // SAFETY: as above.
 #[unsafe(export_name = "gpr_cpu_current_cpu")]
 extern "C" fn current_cpu() -> c_uint {

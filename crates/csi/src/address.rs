@@ -1,19 +1,19 @@
-//! Where a CSI driver listens. Pure: nothing is connected or resolved here.
+//! The address of a CSI driver, and how it is parsed. This module neither connects nor resolves a
+//! name.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use program::host_port;
 
-/// The longest path a Unix socket can have: `sun_path` is 108 bytes with the
-/// closing NUL (unix(7)).
+/// The longest path of a Unix socket, in bytes. `sun_path` has 108 with the closing NUL (unix(7)).
 pub const UNIX_PATH_MAX: usize = 107;
 
-/// Where the CSI driver listens, in one of the forms that grpc-go's resolvers
-/// take (<https://github.com/grpc/grpc/blob/master/doc/naming.md>).
+/// The address that a CSI driver listens on, in one of the forms that grpc-go's resolvers accept
+/// (<https://github.com/grpc/grpc/blob/master/doc/naming.md>).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CsiAddress {
-    /// A socket file.
+    /// The path of a socket file.
     Path(PathBuf),
     /// A name in Linux's abstract socket namespace, without its leading NUL.
     Abstract(String),
@@ -26,7 +26,7 @@ pub enum CsiAddress {
     },
 }
 
-/// What `--csi-address` takes, for every message that refuses one.
+/// The forms that `--csi-address` accepts, for the error messages.
 const CSI_FORMS: &str = "write /path/to/csi.sock, unix:///path/to/csi.sock, unix:relative/path, \
                          unix-abstract:name, tcp://host:port or host:port";
 
@@ -35,7 +35,7 @@ impl CsiAddress {
     ///
     /// # Errors
     ///
-    /// Says what is wrong and what would be right.
+    /// The message says what is wrong with the text, and which forms are accepted.
     pub fn parse(text: &str) -> Result<CsiAddress, String> {
         if text.is_empty() {
             return Err(format!("it is empty; {CSI_FORMS}"));
@@ -68,15 +68,14 @@ impl CsiAddress {
         tcp(text)
     }
 
-    /// Parses the value of `CSI_ENDPOINT`, which drivers read, too. Of
-    /// `unix://csi/csi.sock` they make `/csi/csi.sock`: they take `unix://` off, in upper
-    /// or lower case, and put a slash in front of the rest
-    /// (<https://github.com/kubernetes-retired/drivers/blob/master/pkg/csi-common/server.go>,
-    /// from which many have it).
+    /// Parses the value of `CSI_ENDPOINT` as drivers do, which read the same variable. Many of them
+    /// share code that strips `unix://`, in upper or lower case, and puts a slash in front of the
+    /// rest, so that `unix://csi/csi.sock` means `/csi/csi.sock`
+    /// (<https://github.com/kubernetes-retired/drivers/blob/master/pkg/csi-common/server.go>).
     ///
     /// # Errors
     ///
-    /// As [`CsiAddress::parse`].
+    /// Those of [`CsiAddress::parse`].
     pub fn parse_endpoint(text: &str) -> Result<CsiAddress, String> {
         const SCHEME: &str = "unix://";
         match text.split_at_checked(SCHEME.len()) {
@@ -87,8 +86,8 @@ impl CsiAddress {
         }
     }
 
-    /// The `:authority` of the HTTP/2 request: what grpc-go sends, too. Some
-    /// servers (h2, and so tonic) refuse a path there.
+    /// The `:authority` of the HTTP/2 requests, which is the one that grpc-go sends. Some servers
+    /// (h2, and so tonic) refuse a path there.
     #[must_use]
     pub fn authority(&self) -> String {
         match self {
@@ -108,17 +107,18 @@ impl fmt::Display for CsiAddress {
     }
 }
 
-/// What follows `unix:`, with or without the slashes of a URL.
+/// Parses the text behind `unix:`, with or without the slashes of a URL.
 fn unix(rest: &str) -> Result<CsiAddress, String> {
     match rest.strip_prefix("//") {
         Some(path) if path.starts_with('/') => unix_path(path),
-        // unix://csi/csi.sock would name a host "csi": the slash that is
-        // missing is the usual mistake, and guessing would probe another file.
+        // unix://csi/csi.sock names a host "csi". Usually a slash is missing, but if we added it
+        // and were wrong, we would connect to another file.
         Some(path) => Err(format!(
             "unix:// needs an absolute path; write unix:///{path}, or unix:{path} for a relative one"
         )),
         None => match rest.strip_prefix('@') {
-            // Go's net package, and so every Go sidecar, reads @ as abstract.
+            // Go's net package takes a leading @ for an abstract name, and so does every sidecar in
+            // Go.
             Some(name) => unix_abstract(name),
             None => unix_path(rest),
         },
@@ -140,12 +140,12 @@ fn unix_abstract(name: &str) -> Result<CsiAddress, String> {
     Ok(CsiAddress::Abstract(name.to_owned()))
 }
 
-fn check_length(what: &str, text: &str) -> Result<(), String> {
+fn check_length(kind: &str, text: &str) -> Result<(), String> {
     match text.len() {
-        0 => Err(format!("the socket's {what} is empty; {CSI_FORMS}")),
+        0 => Err(format!("the socket's {kind} is empty; {CSI_FORMS}")),
         1..=UNIX_PATH_MAX => Ok(()),
         length => Err(format!(
-            "the socket's {what} has {length} bytes, and a Unix socket's can have at most {UNIX_PATH_MAX}"
+            "the socket's {kind} has {length} bytes, and a Unix socket's can have at most {UNIX_PATH_MAX}"
         )),
     }
 }
@@ -156,7 +156,7 @@ fn tcp(text: &str) -> Result<CsiAddress, String> {
         return Err(format!("no host before the port; {CSI_FORMS}"));
     }
     if port == 0 {
-        return Err(format!("nobody can listen on port 0; {CSI_FORMS}"));
+        return Err(format!("no driver can listen on port 0; {CSI_FORMS}"));
     }
     Ok(CsiAddress::Tcp {
         host: host.to_owned(),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_a_csi_address_is_understood() {
+    fn each_form_is_parsed() {
         let table = [
             ("/csi/csi.sock", CsiAddress::Path("/csi/csi.sock".into())),
             (
@@ -204,7 +204,7 @@ mod tests {
             ("[::1]:10000", tcp_address("::1", 10000)),
             ("dns:///csi.example:443", tcp_address("csi.example", 443)),
             ("dns:csi.example:443", tcp_address("csi.example", 443)),
-            // What C-core would have split, decoded or sent to DNS.
+            // C-core's own parser would split or decode these characters.
             (
                 "/csi/a,b?c#d%20e",
                 CsiAddress::Path("/csi/a,b?c#d%20e".into()),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_right_is_refused_with_what_would_be() {
+    fn a_wrong_address_is_refused_with_a_hint() {
         let long = format!("/{}", "x".repeat(UNIX_PATH_MAX));
         let table = [
             ("", "/path/to/csi.sock"),
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_is_read_as_drivers_read_it() {
+    fn an_endpoint_is_parsed_as_drivers_parse_it() {
         for (text, path) in [
             ("unix://csi/csi.sock", "/csi/csi.sock"),
             ("unix:///csi/csi.sock", "/csi/csi.sock"),

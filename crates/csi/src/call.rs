@@ -1,5 +1,5 @@
-//! The gRPC call itself, over a socket that is already connected. The owner of
-//! the package grpcio, with `identity`.
+//! A gRPC call over a socket that is already connected. Only this module, and those that describe
+//! methods (`messages`, `identity`, `grpc_health`), use the package grpcio.
 
 use std::borrow::Cow;
 use std::io;
@@ -16,42 +16,43 @@ use program::duration;
 use program::panics::{self, Panic};
 
 use crate::address::CsiAddress;
+use crate::code::Code;
 use crate::deadline::Deadline;
-use crate::error::{CallError, Code};
+use crate::error::CallError;
 use crate::read_limit::ReadLimit;
 
-/// How many descriptors a call takes: the driver's connection, and gRPC's epoll and eventfd.
+/// The number of descriptors that a call needs: the driver's connection, and gRPC's epoll and
+/// eventfd.
 pub const DESCRIPTORS_OF_A_CALL: usize = 3;
 
-/// How much a driver may send in one call, in bytes.
+/// The most that a driver may send in one call, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The longest message. gRPC's own default would let a driver make us hold 4 MiB.
+    /// The longest message. gRPC's default is 4 MiB, all of which this process would hold.
     pub message: i32,
-    /// All that is read, but for the read that passes it, which is as large as all before it at
-    /// most: the message, the metadata before and behind it, and what HTTP/2 puts around them.
+    /// The limit on everything that is read: the message, the metadata before and after it, and the
+    /// HTTP/2 frames around them. The read that exceeds it may be as large as all reads before it.
     pub read: usize,
 }
 
 impl Limits {
-    /// For short replies: Probe's has four bytes, GetPluginInfo's a name, a version and the
-    /// vendor's manifest.
+    /// The limits for short replies, such as those of the Identity service: GetPluginInfo's is the
+    /// longest, with a name, a version and the vendor's manifest.
     pub const SHORT: Limits = Limits {
         message: 16 * 1024,
         read: 160 * 1024,
     };
 }
 
-/// The most metadata that is received before a reply, and the most behind it, in bytes as HTTP/2
-/// counts them: name, value and 32 for each entry (RFC 9113, section 10.5.1). Interceptors
-/// for tracing and authentication send some, and 64 KiB of a driver's own are to pass; the
-/// last one is for gRPC's.
+/// The most metadata that a driver may send before its reply, and the most after it, in bytes as
+/// HTTP/2 counts them: name, value and 32 for each entry (RFC 9113, section 10.5.1). 64 KiB are for
+/// the driver, whose interceptors for tracing and authentication send some, and one is for gRPC.
 const METADATA_MAX: i32 = 65 * 1024;
 
-/// Has C-core log through the `log` package, what is errors at the least, and all
-/// of it where `everything` is wanted: three lines and more for each probe.
+/// Redirects C-core's log to the `log` package: its errors, or with `everything` also its other
+/// lines, which are at least three for each call.
 pub fn log_through_us(everything: bool) {
-    // It chooses what it logs by the level that is set now.
+    // grpcio derives C-core's verbosity from the level that is set during this call.
     let level = log::max_level();
     if !everything {
         log::set_max_level(log::LevelFilter::Error);
@@ -60,27 +61,27 @@ pub fn log_through_us(everything: bool) {
     log::set_max_level(level);
 }
 
-/// gRPC's thread, started once and shared by all calls.
+/// Makes calls. It owns gRPC's one thread, which all calls share.
 pub struct Caller {
     environment: Arc<Environment>,
 }
 
 impl Caller {
-    /// Starts gRPC.
+    /// Starts gRPC's thread.
     ///
     /// # Errors
     ///
-    /// When a thread or its descriptors cannot be had.
+    /// The kernel refuses the thread or its descriptors.
     pub fn new() -> Result<Caller, String> {
-        // C-core ends the process by SIGABRT where it cannot have the descriptors that it
-        // waits with. So as many, and some more, are opened and closed here first.
+        // C-core ends the process by SIGABRT if it cannot open the descriptors that it waits with.
+        // So we open and close as many first, and a few more.
         [(); 2]
             .map(|()| io::pipe())
             .into_iter()
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| format!("gRPC cannot have its descriptors: {error}"))?;
-        // One queue: grpcio's default is one, with a thread, per core.
-        panics::caught(|| EnvBuilder::new().cq_count(1).name_prefix("grpc").build())
+        // grpcio's default is one queue, and so one thread, for each core.
+        panics::catch(|| EnvBuilder::new().cq_count(1).name_prefix("grpc").build())
             .map(|environment| {
                 let environment = Arc::new(environment);
                 Caller { environment }
@@ -88,11 +89,14 @@ impl Caller {
             .map_err(|panic| format!("gRPC cannot start its thread: {panic}"))
     }
 
-    /// Calls `method` over `socket`, which is closed afterwards, until the deadline.
+    /// Calls `method` over `socket`, which it closes afterwards, and waits for the reply until the
+    /// deadline, or [`READ_GRACE`](crate::READ_GRACE) longer if the reply has arrived by then.
     ///
     /// # Errors
     ///
-    /// The status that the driver or gRPC ended the call with.
+    /// The status with which the driver or gRPC ended the call; `RESOURCE_EXHAUSTED` if the driver
+    /// sent more than the limits allow; `DEADLINE_EXCEEDED` after the deadline; `INTERNAL` if the
+    /// reply cannot be decoded, or if gRPC panics on it.
     pub fn call<Request, Reply: Unpin>(
         &self,
         method: &Method<Request, Reply>,
@@ -104,12 +108,13 @@ impl Caller {
     ) -> Result<Reply, CallError> {
         let timeout = deadline.at().saturating_duration_since(Instant::now());
         let read_limit = ReadLimit::new(&socket, limits.read);
-        let result = panics::caught(|| {
+        let result = panics::catch(|| {
             let client = Client::new(self.channel(socket, address, limits));
             let options = CallOption::default().timeout(timeout);
             let reply = client.unary_call_async(method, request, options)?;
-            // gRPC sends the driver the deadline, and only this line keeps it: the filter that
-            // would is left out (linked/plugins.rs), and so are timers (linked/unthreaded.rs).
+            // This line is load-bearing: only it ends the call at the deadline. gRPC sends the
+            // deadline to the driver, but we leave out the filter that would enforce it
+            // (linked/plugins.rs), and its timers (linked/unthreaded.rs).
             read_limit.wait_for(reply, deadline.at(), ClientUnaryReceiver::cancel)
         });
         match result {
@@ -121,14 +126,14 @@ impl Caller {
                     method.name, limits.read
                 ),
             )),
-            // Whoever says first that the time is over: this side, or a server that
-            // keeps the deadline by itself, in words of its own.
+            // A server that enforces the deadline may report it before this side does, and in
+            // another text.
             Ok(Err(Error::RpcFailure(_))) if Instant::now() >= deadline.at() => {
                 Err(timed_out(method.name, address, deadline))
             }
             Ok(Err(Error::RpcFailure(status))) => {
                 let code = Code(status.code().into());
-                Err(CallError::new(code, &explained(status.message())))
+                Err(CallError::new(code, &explain(status.message())))
             }
             Ok(Err(Error::Codec(error))) => Err(CallError::new(
                 Code::INTERNAL,
@@ -150,46 +155,49 @@ impl Caller {
         let builder = ChannelBuilder::new(Arc::clone(&self.environment))
             .default_authority(address.authority())
             .max_receive_message_len(limits.message)
-            // C-core's first limit is four fifths of this one, and is the one that counts:
-            // linked/metadata.rs.
+            // C-core derives its soft limit from this one, as four fifths of it, and
+            // linked/metadata.rs makes the soft limit the only one.
             .raw_cfg_int(
                 c"grpc.absolute_max_metadata_size".to_owned(),
                 METADATA_MAX / 4 * 5,
             )
-            // An inflated message is looked at only when all of it is there: 16 KiB
-            // become 16 MB. Nothing but identity is offered, and nothing is inflated.
+            // C-core checks the length of a compressed message only after it has decompressed all
+            // of it, so 16 KiB may become 16 MB. These two lines offer the driver no compression
+            // and turn decompression off.
             .raw_cfg_int(c"grpc.per_message_decompression".to_owned(), 0)
             .raw_cfg_int(c"grpc.compression_enabled_algorithms_bitset".to_owned(), 1)
-            // Both lines keep the process from a null pointer: C-core sets the timers of its
-            // pings through the event engine, which linked/unthreaded.rs leaves out. Without
-            // the second line it would set one for each channel, because i32::MAX is infinity
-            // for an argument, and 24 days for the default (docs/c-core.md).
+            // These two lines are load-bearing for memory safety. C-core sets the timers of its
+            // pings through the event engine, and linked/unthreaded.rs makes that a null pointer,
+            // so C-core must never send a ping. The second line looks redundant and is not:
+            // i32::MAX as an argument means infinity, but the default, i32::MAX milliseconds, means
+            // 24 days, for which each channel would set a timer when it is made (docs/c-core.md).
             .raw_cfg_int(c"grpc.http2.bdp_probe".to_owned(), 0)
             .raw_cfg_int(c"grpc.keepalive_time_ms".to_owned(), i32::MAX);
-        // A direct channel, without resolver, balancer and timers: linked/plugins.rs has none.
-        // Retries and http_proxy are of channels with a resolver, and compression is off:
-        // each word about them would be copied several times for each probe.
-        // SAFETY: `socket` is a connected stream socket, and giving up its
-        // OwnedFd makes gRPC its only user and owner: it closes it with the
-        // channel.
+        // `connect_from_fd` makes a direct channel, which has neither resolver nor load balancer
+        // nor timers; linked/plugins.rs leaves all of them out. Only channels with a resolver retry
+        // and use http_proxy, so no argument turns these off: C-core would copy each argument
+        // several times for each call.
+        // SAFETY: `socket` is a connected stream socket. By giving up its OwnedFd we make gRPC its
+        // only owner, which closes it with the channel.
         unsafe { builder.connect_from_fd("csi-driver", socket.into_raw_fd()) }
     }
 }
 
-/// What C-core says, in words that lead somewhere, where its own do not. All else is passed on.
-fn explained(message: &str) -> Cow<'_, str> {
+/// Replaces two of C-core's messages by one that leads to the cause. Any other message stays as it
+/// is.
+fn explain(message: &str) -> Cow<'_, str> {
     match (http_status(message), message) {
         (Some(status), _) => format!("a proxy answers for the driver (HTTP {status})").into(),
-        // Its words for a stream that it has ended because of what came in it: a content type
-        // that is not gRPC's, headers that break the rules.
+        // C-core ends a stream with this message if the reply has another content type than gRPC's,
+        // or headers that break the rules.
         (None, "Stream removed") => "the reply is not one of gRPC's (Stream removed)".into(),
         (None, message) => message.into(),
     }
 }
 
-/// The status of HTTP in what C-core says of a reply that has one but 200, and none of gRPC's
-/// (its http_client_filter.cc). No gRPC server answers so; what does is a proxy in front of
-/// one that it cannot reach or has not got.
+/// The HTTP status in C-core's message about a reply without a gRPC status and with another HTTP
+/// status than 200 (http_client_filter.cc). A gRPC server never sends such a reply; a proxy does if
+/// it cannot reach the server behind it, or has none.
 fn http_status(message: &str) -> Option<u16> {
     message
         .strip_prefix("Received http2 header with status: ")?
@@ -197,9 +205,9 @@ fn http_status(message: &str) -> Option<u16> {
         .ok()
 }
 
-/// What a panic in a call means. The package grpcio panics by itself on a reply of status OK
-/// that has no message, which is the driver's doing. A panic at any other place is a bug of
-/// this program, and says nothing of the driver.
+/// The error for a panic in a call. grpcio panics if the driver sends status OK and no message
+/// (`call/client.rs` of 0.13.0), which is the driver's fault. A panic at any other place is a bug
+/// of this program and says nothing about the driver.
 fn panicked(panic: &Panic, method: &str) -> CallError {
     if !panic.is_in("grpcio") {
         return CallError::of_a_bug(panic);
@@ -212,8 +220,8 @@ fn panicked(panic: &Panic, method: &str) -> CallError {
     )
 }
 
-/// The error for a call that timed out. The caller and whoever waits for it both use it, so the
-/// text does not depend on who notices first.
+/// The error for a call that timed out. The thread that makes a call and those that wait for its
+/// result all use it, so the text does not depend on which of them notices first.
 #[must_use]
 pub fn timed_out(method: &str, address: &CsiAddress, deadline: Deadline) -> CallError {
     let timeout = duration::format(deadline.timeout());
@@ -230,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_of_http_is_found_in_c_core_s_words_alone() {
+    fn an_http_status_is_found_in_c_core_s_message_alone() {
         for (message, status) in [
             ("Received http2 header with status: 502", Some(502)),
             ("Received http2 header with status: 404", Some(404)),
@@ -243,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_blamed_on_the_driver_only_where_grpcio_has_it() {
+    fn only_a_panic_in_grpcio_is_blamed_on_the_driver() {
         let theirs = Panic::at("no message", "/packages/grpcio-0.13.0/src/call/client.rs");
         let error = panicked(&theirs, "/csi.v1.Identity/Probe");
         assert_eq!(

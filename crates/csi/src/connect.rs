@@ -1,5 +1,5 @@
-//! Connecting to the driver: tried again until the window closes where waiting
-//! can cure the cause, given up at once where it cannot.
+//! Connects to a driver. A cause that waiting can cure leads to another attempt until the deadline;
+//! any other cause ends the attempts at once.
 
 mod permission;
 
@@ -14,17 +14,18 @@ use crate::address::CsiAddress;
 use crate::error::{ConnectError, Reason};
 use crate::socket;
 
-/// Pauses between attempts: short at first, for a driver that is just starting,
-/// then a tenth of a second, which costs next to nothing.
+/// The pause after the first attempt, which is short because the driver may be just starting. Each
+/// further pause is twice as long as the one before, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
+/// The longest pause between attempts. Ten attempts a second cost next to nothing.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the first attempt has at least, however little is left: it takes
-/// microseconds where somebody listens, and without it there is no cause to tell.
+/// The time that the first attempt gets at least, however little is left until the deadline. A
+/// driver that listens needs microseconds, and without an attempt the error could name no cause.
 const FIRST_ATTEMPT: Duration = Duration::from_millis(10);
 
-/// Connects to the driver, with attempts until `until` but at least one; `failed`
-/// hears of each attempt that did not succeed.
+/// Connects to the driver. It makes at least one attempt, and others until `until`, and calls
+/// `failed` with the error of each attempt that fails.
 ///
 /// # Errors
 ///
@@ -36,12 +37,12 @@ pub fn connect(
 ) -> Result<OwnedFd, ConnectError> {
     connect_while(address, until, |error| {
         failed(error);
-        error.passing
+        error.is_transient
     })
 }
 
-/// Connects to the driver until `until` if it is there, and gives up at once if it is not:
-/// for somebody who comes again soon anyway. A driver that is slow to accept is there.
+/// Connects to the driver if it listens, and returns an error at once if it does not, for callers
+/// that try again soon anyway. It waits until `until` only if the driver is slow to accept.
 ///
 /// # Errors
 ///
@@ -50,12 +51,12 @@ pub fn connect_if_there(address: &CsiAddress, until: Instant) -> Result<OwnedFd,
     connect_while(address, until, |error| error.reason == Reason::QueueFull)
 }
 
-/// Attempts until `until` but at least one, as long as `goes_on` says of each that did not
-/// succeed that another one is to be made.
+/// Makes at least one attempt, and others until `until` while `should_retry` is true of the last
+/// error.
 fn connect_while(
     address: &CsiAddress,
     until: Instant,
-    mut goes_on: impl FnMut(&ConnectError) -> bool,
+    mut should_retry: impl FnMut(&ConnectError) -> bool,
 ) -> Result<OwnedFd, ConnectError> {
     let mut pause = FIRST_PAUSE;
     let mut last: Option<ConnectError> = None;
@@ -68,18 +69,18 @@ fn connect_while(
         let connected = socket::connect(address, attempt_until);
         let error = match (connected, last) {
             (Ok(socket), _) => return Ok(socket),
-            // Our own deadline says less than what went wrong before it.
+            // The error of an earlier attempt says more than that the time is over.
             (Err(error), Some(last)) if error.kind() == io::ErrorKind::TimedOut => {
                 return Err(last);
             }
             (Err(error), _) => explain(address, &error),
         };
-        let goes_on = goes_on(&error);
+        let retry = should_retry(&error);
         let left = until.saturating_duration_since(Instant::now());
-        if !goes_on || left.is_zero() {
+        if !retry || left.is_zero() {
             return Err(error);
         }
-        // For room in a queue the attempt itself has waited, in the kernel.
+        // If the accept queue was full, the attempt itself has waited in the kernel.
         if began.elapsed() < LONGEST_PAUSE {
             thread::sleep(pause.min(left));
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -88,11 +89,11 @@ fn connect_while(
     }
 }
 
-/// Puts the error of an attempt into words.
+/// Finds the cause of a failed attempt, and whether waiting can cure it.
 fn explain(address: &CsiAddress, error: &io::Error) -> ConnectError {
-    let (cause, reason, passing) = match (error.kind(), address) {
+    let (cause, reason, is_transient) = match (error.kind(), address) {
         (io::ErrorKind::ConnectionRefused, CsiAddress::Path(path)) => {
-            // Linux says "connection refused" of every file that is no socket.
+            // Linux returns ECONNREFUSED also for a file that is no socket.
             match fs::metadata(path) {
                 Ok(found) if !found.file_type().is_socket() => {
                     ("not a socket".to_owned(), Reason::NotASocket, false)
@@ -106,7 +107,7 @@ fn explain(address: &CsiAddress, error: &io::Error) -> ConnectError {
             true,
         ),
         (io::ErrorKind::PermissionDenied, CsiAddress::Path(path))
-            if error.raw_os_error() == Some(libc::EACCES) && permission::lets_us_write(path) =>
+            if error.raw_os_error() == Some(libc::EACCES) && permission::allows_writing(path) =>
         {
             (
                 "permission denied, though the socket's mode allows it: \
@@ -117,13 +118,13 @@ fn explain(address: &CsiAddress, error: &io::Error) -> ConnectError {
             )
         }
         (io::ErrorKind::TimedOut, _) => ("timed out".to_owned(), Reason::TimedOut, true),
-        (kind, _) => (in_words(error), reason(kind), !is_final(error)),
+        (kind, _) => (lower_case_message(error), reason(kind), !is_final(error)),
     };
     ConnectError {
         address: address.to_string(),
         cause,
         reason,
-        passing,
+        is_transient,
     }
 }
 
@@ -138,8 +139,8 @@ fn reason(kind: io::ErrorKind) -> Reason {
     }
 }
 
-/// Whether waiting cannot cure it: somebody has to change the machine or the
-/// manifest. All else is worth another attempt within the window.
+/// Whether waiting cannot cure the error, because an operator has to change the node or the
+/// manifest.
 fn is_final(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -155,21 +156,21 @@ fn is_final(error: &io::Error) -> bool {
     )
 }
 
-/// The C library's words without Rust's number behind them, in lower case as
-/// Go prints them.
-fn in_words(error: &io::Error) -> String {
+/// The C library's message, without the number that Rust appends, and in lower case as Go prints
+/// it.
+fn lower_case_message(error: &io::Error) -> String {
     let full = error.to_string();
-    let words = match full.find(" (os error ") {
+    let message = match full.find(" (os error ") {
         Some(end) => &full[..end],
         None => &full,
     };
-    let mut letters = words.chars();
+    let mut letters = message.chars();
     match letters.next() {
         // "Is a directory" becomes "is a directory"; "ABC failed" stays.
         Some(first) if !letters.as_str().starts_with(char::is_uppercase) => {
             first.to_lowercase().chain(letters).collect()
         }
-        _ => words.to_owned(),
+        _ => message.to_owned(),
     }
 }
 
@@ -178,16 +179,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_lower_case_and_without_a_number() {
+    fn a_message_is_in_lower_case_and_without_a_number() {
         assert_eq!(
-            in_words(&io::Error::from_raw_os_error(2)),
+            lower_case_message(&io::Error::from_raw_os_error(2)),
             "no such file or directory"
         );
-        assert_eq!(in_words(&io::Error::other("DNS is down")), "DNS is down");
+        assert_eq!(
+            lower_case_message(&io::Error::other("DNS is down")),
+            "DNS is down"
+        );
     }
 
     #[test]
-    fn what_waiting_does_not_cure_is_final() {
+    fn an_error_that_waiting_does_not_cure_is_final() {
         for code in [
             libc::EPERM,
             libc::EACCES,

@@ -1,16 +1,17 @@
-//! When a call has to be over.
+//! The time by which a call must end.
 
 use std::time::{Duration, Instant};
 
-/// How long after the deadline a call goes on if the reply was there by the deadline and gRPC had
-/// not read it yet, because this process was stopped or starved.
+/// A call continues this long after its deadline if the reply had arrived by then and gRPC had not
+/// read it yet, because this process was stopped or had no processor time.
 pub const READ_GRACE: Duration = Duration::from_millis(25);
 
-/// A hundred years, which takes the place of every longer timeout, because an `Instant` cannot
-/// hold `Duration::MAX` more.
+/// A hundred years. A longer timeout is cut to this, because adding `Duration::MAX` to an `Instant`
+/// overflows.
 const LONGEST: Duration = Duration::from_hours(876_600);
 
-/// A moment, and the beginning of the time that ends with it.
+/// The moment by which a call must end, and the one from which its timeout counts, because error
+/// messages name the timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline {
     at: Instant,
@@ -18,7 +19,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// The deadline `timeout` after `begun`.
+    /// A deadline that is `timeout` after `begun`, but at most a hundred years.
     #[must_use]
     pub fn new(begun: Instant, timeout: Duration) -> Deadline {
         Deadline {
@@ -27,19 +28,19 @@ impl Deadline {
         }
     }
 
-    /// The moment.
+    /// The moment at which the call must end.
     #[must_use]
     pub fn at(self) -> Instant {
         self.at
     }
 
-    /// The whole time, from the beginning to the deadline.
+    /// The time from the beginning to the deadline.
     #[must_use]
     pub fn timeout(self) -> Duration {
-        self.at.duration_since(self.begun)
+        self.at.saturating_duration_since(self.begun)
     }
 
-    /// When the time began.
+    /// The moment from which the timeout counts.
     #[must_use]
     pub fn begun(self) -> Instant {
         self.begun

@@ -1,4 +1,4 @@
-//! gRPC's own health service: what a driver may have besides CSI's Identity.
+//! gRPC's health service, which a driver may offer in addition to CSI's Identity.
 //!
 //! <https://github.com/grpc/grpc/blob/master/doc/health-checking.md>
 
@@ -9,6 +9,6 @@ use crate::messages::unary;
 pub use crate::messages::grpc_health::health_check_response::ServingStatus;
 pub use crate::messages::grpc_health::{HealthCheckRequest, HealthCheckResponse};
 
-/// `grpc.health.v1.Health/Check`: does a service serve?
+/// `grpc.health.v1.Health/Check`, which asks whether a service is serving.
 pub const CHECK: Method<HealthCheckRequest, HealthCheckResponse> =
     unary("/grpc.health.v1.Health/Check");

@@ -1,14 +1,14 @@
-//! The driver's side of every sidecar: where a driver listens, a connection to it, and a gRPC call
-//! with a deadline and limits. Each call has a connection of its own.
+//! The driver's side of every sidecar: a driver's address, a connection to it, and a gRPC call with
+//! a deadline and limits. Each call has a connection of its own.
 //!
-//! What replaces functions of gRPC's C-core lies in `crates/csi/linked/`, and not in here: the
-//! linker takes it from the program itself.
+//! The replacements for functions of gRPC's C-core are in `crates/csi/linked/` and not in this
+//! library: docs/c-core.md has the reason.
 
 mod address;
 mod call;
+mod code;
 mod connect;
 mod deadline;
-mod driver_name;
 mod error;
 pub mod grpc_health;
 pub mod identity;
@@ -18,8 +18,8 @@ mod socket;
 
 pub use address::{CsiAddress, UNIX_PATH_MAX};
 pub use call::{Caller, DESCRIPTORS_OF_A_CALL, Limits, log_through_us, timed_out};
+pub use code::Code;
 pub use connect::{connect, connect_if_there};
 pub use deadline::{Deadline, READ_GRACE};
-pub use driver_name::DriverName;
-pub use error::{CallError, Code, ConnectError, Reason};
+pub use error::{CallError, ConnectError, Reason};
 pub use messages::without_fields;

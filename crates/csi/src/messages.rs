@@ -1,9 +1,9 @@
-//! The messages of `proto/`, and how a method that takes and gives them is
-//! described.
+//! The messages of `proto/`, and the descriptions of gRPC methods.
 //!
-//! The modules below are protobuf-codegen's work, without reflection, which nobody
-//! here asks for; `make messages` makes them anew, and a test holds them to it.
-//! grpcio-compiler would make the clients, too, but its 0.13 release drags
+//! protobuf-codegen generated the modules below, without reflection, which no code here uses. `make
+//! messages` generates them again, and a test compares the results.
+//!
+//! Rejected: grpcio-compiler, which would generate clients as well, because its release 0.13 drags
 //! rust-protobuf 2 (RUSTSEC-2024-0437) into the lock file.
 
 use grpcio::{Marshaller, Method, MethodType, pb_de, pb_ser};
@@ -24,7 +24,7 @@ pub mod csi_identity;
 )]
 pub mod grpc_health;
 
-/// The description of a method of one request and one reply.
+/// Describes a method with one request and one reply.
 pub const fn unary<Request: Message, Reply: Message>(name: &'static str) -> Method<Request, Reply> {
     Method {
         ty: MethodType::Unary,

@@ -1,21 +1,21 @@
-//! What a driver may send in a call, and how long: gRPC reads a limit and no more, and
-//! never waits for a driver to read.
+//! Bounds what gRPC reads from a driver in one call, and keeps gRPC from waiting for a driver that
+//! does not read.
 //!
-//! C-core's own bound is a target that it passes by far: the size of its reads
-//! doubles without an end (`finish_estimate` in its tcp_posix.cc), and each small
-//! frame costs it more than its own length. And for room to write it waits in the one
-//! thread of the completion queue, with the calls of all drivers (c_core/unthreaded.rs).
-//! So its system calls come by here. A driver's socket whose limit is used up has ended;
-//! what a driver does not take counts as sent, and the socket is read to what is there
-//! and ends, as one whose other side has gone.
+//! C-core's own limit, its memory quota, is only a target, which it exceeds by far: the size of its
+//! reads doubles without an end (`finish_estimate` in tcp_posix.cc), and each small frame costs it
+//! more memory than the frame has bytes. And it waits for room to write in the one thread of the
+//! completion queue, which the calls of all drivers share (linked/unthreaded.rs). So we intercept
+//! its recvmsg and sendmsg. Once a driver has sent its limit, recvmsg reports end of file. When the
+//! driver does not read, sendmsg pretends success and shuts the receiving side down: C-core reads
+//! what is already there, then sees end of file, as if the driver had gone.
 //!
-//! Once a call has its answer there is nothing left to say. C-core would send GOAWAY with the
-//! words "Channel Destroyed" before it closes the connection, and a driver on gRPC's C++ or
-//! Python library newer than 1.60 logs that, for each probe. So what it sends from then on
-//! counts as sent, and the driver sees the end of the connection.
+//! After the reply, sendmsg sends nothing more and pretends success. Otherwise C-core would send
+//! GOAWAY with the text "Channel Destroyed" before it closes the connection, and a driver on gRPC's
+//! C++ or Python library newer than 1.60 logs that text, for each call. This way the driver only
+//! sees the end of the connection.
 //!
-//! Rejected: a pair of sockets in between, and copying. That was here before, and took
-//! a sixth of a probe's processor time (docs/footprint.md).
+//! Rejected: a socket pair between gRPC and the driver, and a thread that copies. An earlier
+//! version had it, and it took a sixth of the processor time of a call (docs/footprint.md).
 
 mod system_calls;
 
@@ -30,23 +30,27 @@ use std::time::Instant;
 
 use crate::deadline::READ_GRACE;
 
-/// The limits of the calls under way, and what is left of others: one for each number
-/// that a descriptor has had.
+/// One entry for each call in flight. An entry of a call that is over stays, because gRPC may still
+/// write to the socket, until another call has the same descriptor: there are never more such
+/// entries than descriptors.
 static ENTRIES: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
-/// One of them. A panic cannot come between its changes.
+/// The state of one call's socket. No code panics while it changes an entry, so a poisoned lock is
+/// usable.
 struct Entry {
-    /// gRPC's descriptor.
+    /// The descriptor, which gRPC owns.
     socket: RawFd,
-    /// Whose: the number of a socket that gRPC has closed is soon another's.
-    owner: u64,
-    /// The number by which the kernel knows the socket itself.
+    /// The number of the call. A descriptor does not identify a call, because it is reused as soon
+    /// as gRPC has closed the socket.
+    call: u64,
+    /// The inode of the socket, by which a later socket with the same descriptor is recognised.
     inode: u64,
-    left: usize,
+    /// The bytes that gRPC may still read.
+    remaining: usize,
     last_read: Option<Instant>,
-    /// Its call has its answer.
+    /// Whether the call has its reply.
     is_answered: bool,
-    /// Its call is over, and gRPC has closed it or is about to.
+    /// Whether the call is over, so that gRPC has closed the socket or is about to.
     is_over: bool,
 }
 
@@ -54,69 +58,71 @@ fn entries() -> MutexGuard<'static, Vec<Entry>> {
     ENTRIES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Does this with what is given to a socket, if it is a driver's.
-fn with_entry<T>(socket: RawFd, what: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+/// Calls `access` with the newest entry of a descriptor. Returns `None` if there is none, because
+/// the descriptor has never been a driver's socket.
+fn with_entry_of<T>(socket: RawFd, access: impl FnOnce(&mut Entry) -> T) -> Option<T> {
     entries()
         .iter_mut()
         .rfind(|entry| entry.socket == socket)
-        .map(what)
+        .map(access)
 }
 
-/// Whether nothing more is read from it.
+/// Whether this is the socket of a call that has read its limit.
 fn is_exhausted(socket: RawFd) -> bool {
-    with_entry(socket, |entry| entry.left == 0 && !entry.is_over).unwrap_or_default()
+    with_entry_of(socket, |entry| entry.remaining == 0 && !entry.is_over).unwrap_or_default()
 }
 
-/// So many bytes have come.
+/// Counts the bytes that gRPC has read from a socket.
 fn count_read(socket: RawFd, count: usize) {
-    with_entry(socket, |entry| {
-        entry.left = entry.left.saturating_sub(count);
+    with_entry_of(socket, |entry| {
+        entry.remaining = entry.remaining.saturating_sub(count);
         entry.last_read = Some(Instant::now());
     });
 }
 
-/// Whether it is a driver's, or was one and nobody knows what it is now: gRPC may still
-/// have something to write.
+/// Whether this descriptor is a driver's socket, or was one: after a call gRPC may still write to
+/// it.
 fn is_driver(socket: RawFd) -> bool {
-    with_entry(socket, |_| ()).is_some()
+    with_entry_of(socket, |_| ()).is_some()
 }
 
-/// Whether it is a driver's, and its call has its answer. The number alone does not say: gRPC
-/// may have closed the socket, and a DNS server may have it now.
+/// Whether this is the socket of a call that has its reply. It compares inodes, because gRPC may
+/// have closed the socket, and its descriptor may now be a connection to a DNS server.
 fn is_answered(socket: RawFd) -> bool {
-    let inode = with_entry(socket, |entry| entry.is_answered.then_some(entry.inode)).flatten();
+    let inode = with_entry_of(socket, |entry| entry.is_answered.then_some(entry.inode)).flatten();
     inode.is_some_and(|inode| inode == system_calls::inode(socket))
 }
 
-/// What is given to a driver's socket until this is dropped, and the wait for a reply.
+/// The limit on a driver's socket during one call, which ends when this is dropped.
 pub struct ReadLimit {
     socket: RawFd,
-    owner: u64,
+    call: u64,
 }
 
-struct Parked(Thread);
+struct Unpark(Thread);
 
-impl Wake for Parked {
+impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
     }
 }
 
 impl ReadLimit {
-    /// Gives a limit to a driver's socket, which is to be gRPC's.
+    /// Limits the bytes that gRPC reads from `socket`. This must be called before gRPC gets the
+    /// socket.
     pub fn new(socket: &OwnedFd, bytes: usize) -> ReadLimit {
-        static OWNERS: AtomicU64 = AtomicU64::new(0);
+        static CALLS: AtomicU64 = AtomicU64::new(0);
         let limit = ReadLimit {
             socket: socket.as_raw_fd(),
-            owner: OWNERS.fetch_add(1, Ordering::Relaxed),
+            call: CALLS.fetch_add(1, Ordering::Relaxed),
         };
         let mut all = entries();
         all.retain(|entry| !(entry.is_over && entry.socket == limit.socket));
         all.push(Entry {
             socket: limit.socket,
-            owner: limit.owner,
+            call: limit.call,
             inode: system_calls::inode(limit.socket),
-            left: bytes,
+            remaining: bytes,
             last_read: None,
             is_answered: false,
             is_over: false,
@@ -124,43 +130,43 @@ impl ReadLimit {
         limit
     }
 
-    /// Whether the driver has sent more than is read from it.
+    /// Whether the driver has sent the limit or more.
     pub fn is_exhausted(&self) -> bool {
-        self.is(|entry| entry.left == 0)
+        self.check(|entry| entry.remaining == 0)
     }
 
-    fn is(&self, what: impl FnOnce(&Entry) -> bool) -> bool {
+    fn check(&self, condition: impl FnOnce(&Entry) -> bool) -> bool {
         entries()
             .iter()
-            .find(|entry| entry.owner == self.owner)
-            .is_some_and(what)
+            .find(|entry| entry.call == self.call)
+            .is_some_and(condition)
     }
 
-    fn change(&self, what: impl FnOnce(&mut Entry)) {
-        if let Some(given) = entries().iter_mut().find(|entry| entry.owner == self.owner) {
-            what(given);
+    fn update(&self, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = entries().iter_mut().find(|entry| entry.call == self.call) {
+            change(entry);
         }
     }
 
-    /// Waits until `reply` is there. If it is not by `overdue`, `cancel` is to bring
-    /// it about.
+    /// Waits for `reply`. If it is not ready at `overdue`, `cancel` must make it ready.
+    /// [`READ_GRACE`] is added if the driver's reply has arrived by then and gRPC has not read it.
     pub fn wait_for<F: Future + Unpin>(
         &self,
         mut reply: F,
         overdue: Instant,
         cancel: impl FnOnce(&mut F),
     ) -> F::Output {
-        let waker = Waker::from(Arc::new(Parked(thread::current())));
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut context = Context::from_waker(&waker);
         let (mut until, mut cancel) = (overdue, Some(cancel));
-        let mut answer = Answer { of: Some(self) };
+        let mut on_reply = MarkAnswered { limit: Some(self) };
         loop {
             if let Poll::Ready(reply) = Pin::new(&mut reply).poll(&mut context) {
                 return reply;
             }
             if cancel.is_none() {
-                // Without a deadline: if that does not end it nothing will, and the
-                // watchdog knows.
+                // This wait has no deadline. A call that does not end after it was cancelled never
+                // ends, and the watchdog of the program has to notice that.
                 thread::park();
                 continue;
             }
@@ -170,37 +176,38 @@ impl ReadLimit {
             } else if until == overdue && self.has_unread() {
                 until = Instant::now() + READ_GRACE;
             } else if let Some(cancel) = cancel.take() {
-                // A call that is given up is reset: the driver is to stop its work.
-                answer.of = None;
+                // gRPC must still be able to send RST_STREAM, so that the driver stops its work.
+                on_reply.limit = None;
                 cancel(&mut reply);
             }
         }
     }
 
-    /// Whether gRPC has something to read from the driver, or has just read it.
+    /// Whether the driver has sent bytes that gRPC has not read, or has read only just now.
     fn has_unread(&self) -> bool {
         let is_recent = |read: Instant| read.elapsed() < READ_GRACE;
         system_calls::has_bytes(self.socket)
-            || self.is(|entry| entry.last_read.is_some_and(is_recent))
+            || self.check(|entry| entry.last_read.is_some_and(is_recent))
     }
 }
 
-/// Says at the end of the wait that the answer is there, also if grpcio panics on it.
-struct Answer<'a> {
-    of: Option<&'a ReadLimit>,
+/// Marks the call as answered at the end of the wait. It does so on drop, because grpcio panics on
+/// some replies.
+struct MarkAnswered<'a> {
+    limit: Option<&'a ReadLimit>,
 }
 
-impl Drop for Answer<'_> {
+impl Drop for MarkAnswered<'_> {
     fn drop(&mut self) {
-        if let Some(limit) = self.of {
-            limit.change(|entry| entry.is_answered = true);
+        if let Some(limit) = self.limit {
+            limit.update(|entry| entry.is_answered = true);
         }
     }
 }
 
 impl Drop for ReadLimit {
     fn drop(&mut self) {
-        self.change(|entry| entry.is_over = true);
+        self.update(|entry| entry.is_over = true);
     }
 }
 
@@ -210,10 +217,9 @@ mod tests {
     use std::mem::MaybeUninit;
     use std::net::Shutdown;
     use std::os::unix::net::UnixStream;
+    use std::time::Duration;
 
     use socket2::{MaybeUninitSlice, MsgHdr, MsgHdrMut, SockRef};
-
-    use std::time::Duration;
 
     use super::*;
 
@@ -222,14 +228,14 @@ mod tests {
     const SOON: Duration = Duration::from_millis(100);
     const LATE: Duration = Duration::from_secs(20);
 
-    /// A reply that somebody gives.
+    /// A reply that the test makes ready.
     #[derive(Clone, Default)]
     struct Reply(Arc<Mutex<(Option<&'static str>, Option<Waker>)>>);
 
     impl Reply {
-        fn tell(&self, what: &'static str) {
+        fn complete(&self, value: &'static str) {
             let mut reply = self.0.lock().unwrap();
-            reply.0 = Some(what);
+            reply.0 = Some(value);
             if let Some(waker) = reply.1.take() {
                 waker.wake();
             }
@@ -246,8 +252,8 @@ mod tests {
         }
     }
 
-    /// A driver's end, a limit, and gRPC's end.
-    fn line() -> (UnixStream, ReadLimit, UnixStream) {
+    /// The driver's end of a connection, its limit, and gRPC's end.
+    fn connection() -> (UnixStream, ReadLimit, UnixStream) {
         let (driver, socket) = UnixStream::pair().unwrap();
         socket.set_read_timeout(Some(LATE)).unwrap();
         let socket = OwnedFd::from(socket);
@@ -255,7 +261,7 @@ mod tests {
         (driver, limit, socket.into())
     }
 
-    /// As C-core does it.
+    /// Reads as C-core does.
     fn receive(socket: &UnixStream) -> io::Result<usize> {
         let mut buffer = [MaybeUninit::uninit(); 8192];
         let mut parts = [MaybeUninitSlice::new(&mut buffer)];
@@ -267,18 +273,18 @@ mod tests {
         SockRef::from(socket).sendmsg(&MsgHdr::new().with_buffers(&parts), 0)
     }
 
-    /// All that comes, to its end.
+    /// Reads to the end of file, and returns the number of bytes.
     fn receive_all(socket: &UnixStream) -> usize {
-        let mut all = 0;
+        let mut total = 0;
         loop {
             match receive(socket).unwrap() {
-                0 => return all,
-                count => all += count,
+                0 => return total,
+                count => total += count,
             }
         }
     }
 
-    /// Sends until there is no room.
+    /// Sends until the kernel refuses.
     fn fill(socket: &UnixStream) -> io::Error {
         socket.set_nonblocking(true).unwrap();
         loop {
@@ -288,35 +294,35 @@ mod tests {
         }
     }
 
-    fn serve(limit: &ReadLimit, reply: Reply, within: Duration) -> &'static str {
-        let overdue = Instant::now() + within;
-        limit.wait_for(reply, overdue, |reply| reply.tell("cancelled"))
+    fn wait(limit: &ReadLimit, reply: Reply, timeout: Duration) -> &'static str {
+        let overdue = Instant::now() + timeout;
+        limit.wait_for(reply, overdue, |reply| reply.complete("cancelled"))
     }
 
     #[test]
     fn a_reply_ends_the_wait() {
-        let (mut driver, limit, grpc) = line();
+        let (mut driver, limit, grpc) = connection();
         let reply = Reply::default();
-        let teller = reply.clone();
-        let talk = thread::spawn(move || {
+        let driver_reply = reply.clone();
+        let driver_thread = thread::spawn(move || {
             assert_eq!(send(&grpc, b"ping").unwrap(), 4);
             driver.read_exact(&mut [0; 4]).unwrap();
             driver.write_all(b"pong").unwrap();
             assert_eq!(receive(&grpc).unwrap(), 4);
-            teller.tell("pong");
+            driver_reply.complete("pong");
         });
-        assert_eq!(serve(&limit, reply, LATE), "pong");
-        talk.join().unwrap();
+        assert_eq!(wait(&limit, reply, LATE), "pong");
+        driver_thread.join().unwrap();
         assert!(!limit.is_exhausted());
     }
 
     #[test]
-    fn after_a_reply_nothing_is_sent_and_before_it_all_is() {
-        let (mut driver, limit, grpc) = line();
+    fn bytes_are_sent_before_the_reply_and_not_after_it() {
+        let (mut driver, limit, grpc) = connection();
         assert_eq!(send(&grpc, b"ping").unwrap(), 4);
         let reply = Reply::default();
-        reply.tell("pong");
-        assert_eq!(serve(&limit, reply, LATE), "pong");
+        reply.complete("pong");
+        assert_eq!(wait(&limit, reply, LATE), "pong");
         assert_eq!(send(&grpc, b"goodbye").unwrap(), 7);
         drop(limit);
         assert_eq!(send(&grpc, b"goodbye").unwrap(), 7);
@@ -327,9 +333,9 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_is_given_up_says_so() {
-        let (mut driver, limit, grpc) = line();
-        assert_eq!(serve(&limit, Reply::default(), SOON), "cancelled");
+    fn a_cancelled_call_can_still_be_reset() {
+        let (mut driver, limit, grpc) = connection();
+        assert_eq!(wait(&limit, Reply::default(), SOON), "cancelled");
         assert_eq!(send(&grpc, b"reset").unwrap(), 5);
         drop((limit, grpc));
         let mut received = String::new();
@@ -338,17 +344,16 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_another_socket_s_now_is_sent_to() {
-        let (_driver, limit, grpc) = line();
+    fn bytes_are_sent_to_another_socket_with_the_same_descriptor() {
+        let (_driver, limit, grpc) = connection();
         let reply = Reply::default();
-        reply.tell("pong");
-        assert_eq!(serve(&limit, reply, LATE), "pong");
+        reply.complete("pong");
+        assert_eq!(wait(&limit, reply, LATE), "pong");
         drop(limit);
-        // Under the same number.
         let (mut other, new) = UnixStream::pair().unwrap();
-        let mut number = OwnedFd::from(grpc);
-        nix::unistd::dup2(&new, &mut number).unwrap();
-        let grpc = UnixStream::from(number);
+        let mut descriptor = OwnedFd::from(grpc);
+        nix::unistd::dup2(&new, &mut descriptor).unwrap();
+        let grpc = UnixStream::from(descriptor);
         assert_eq!(send(&grpc, b"query").unwrap(), 5);
         drop((grpc, new));
         let mut received = String::new();
@@ -357,22 +362,22 @@ mod tests {
     }
 
     #[test]
-    fn whoever_sends_without_end_is_cut_off() {
-        let (mut driver, limit, grpc) = line();
+    fn a_driver_that_sends_without_end_is_read_up_to_its_limit() {
+        let (mut driver, limit, grpc) = connection();
         let sender = thread::spawn(move || while driver.write_all(&[b'x'; 4096]).is_ok() {});
-        let all = receive_all(&grpc);
-        assert!((LIMIT..LIMIT + 8192).contains(&all), "{all}");
+        let total = receive_all(&grpc);
+        assert!((LIMIT..LIMIT + 8192).contains(&total), "{total}");
         assert!(limit.is_exhausted());
         drop((limit, grpc));
         sender.join().unwrap();
     }
 
     #[test]
-    fn whoever_does_not_read_is_not_waited_for() {
-        let (mut driver, limit, grpc) = line();
+    fn sending_to_a_driver_that_does_not_read_never_blocks() {
+        let (mut driver, limit, grpc) = connection();
         driver.write_all(b"pong").unwrap();
         grpc.set_nonblocking(true).unwrap();
-        // More than a socket holds.
+        // This is more than the socket's buffers hold.
         for _ in 0..1000 {
             assert_eq!(send(&grpc, &[b'x'; 4096]).unwrap(), 4096);
         }
@@ -381,8 +386,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_driver_says_before_it_closes_is_not_lost() {
-        let (mut driver, limit, grpc) = line();
+    fn bytes_that_a_driver_sends_before_it_closes_are_read() {
+        let (mut driver, limit, grpc) = connection();
         driver.write_all(&[b'x'; 16_000]).unwrap();
         drop(driver);
         assert_eq!(send(&grpc, b"ping").unwrap(), 4);
@@ -391,8 +396,8 @@ mod tests {
     }
 
     #[test]
-    fn a_driver_that_reads_no_more_has_ended() {
-        let (driver, limit, grpc) = line();
+    fn a_driver_that_shuts_its_receiving_side_down_is_at_end_of_file() {
+        let (driver, limit, grpc) = connection();
         driver.shutdown(Shutdown::Read).unwrap();
         assert_eq!(send(&grpc, b"ping").unwrap(), 4);
         assert_eq!(receive(&grpc).unwrap(), 0);
@@ -400,25 +405,25 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_silent_is_given_up_at_the_deadline() {
-        let (_driver, limit, _grpc) = line();
-        assert_eq!(serve(&limit, Reply::default(), SOON), "cancelled");
+    fn a_call_without_a_reply_is_cancelled_at_the_deadline() {
+        let (_driver, limit, _grpc) = connection();
+        assert_eq!(wait(&limit, Reply::default(), SOON), "cancelled");
     }
 
     #[test]
-    fn what_is_there_by_the_deadline_is_waited_for() {
-        let (mut driver, limit, _grpc) = line();
+    fn a_reply_that_has_arrived_by_the_deadline_gets_the_grace() {
+        let (mut driver, limit, _grpc) = connection();
         driver.write_all(b"pong").unwrap();
         let began = Instant::now();
-        assert_eq!(serve(&limit, Reply::default(), Duration::ZERO), "cancelled");
+        assert_eq!(wait(&limit, Reply::default(), Duration::ZERO), "cancelled");
         assert!(began.elapsed() >= READ_GRACE);
     }
 
     #[test]
-    fn other_sockets_are_as_they_were() {
-        // Other tests' drivers may have had these numbers.
+    fn other_sockets_are_unchanged() {
+        // Drivers of other tests may have had these descriptors, so this takes others.
         let mut pairs = std::iter::repeat_with(|| UnixStream::pair().unwrap());
-        let mut passed_over = Vec::new();
+        let mut unsuitable = Vec::new();
         let (one, other) = loop {
             let pair = pairs.next().unwrap();
             if ![&pair.0, &pair.1]
@@ -427,7 +432,7 @@ mod tests {
             {
                 break pair;
             }
-            passed_over.push(pair);
+            unsuitable.push(pair);
         };
         assert_eq!(fill(&one).kind(), ErrorKind::WouldBlock);
         drop(one);
@@ -436,8 +441,8 @@ mod tests {
     }
 
     #[test]
-    fn when_a_call_is_over_all_is_read_and_nothing_waited_for() {
-        let (mut driver, limit, grpc) = line();
+    fn after_a_call_reading_has_no_limit_and_sending_never_blocks() {
+        let (mut driver, limit, grpc) = connection();
         drop(limit);
         grpc.set_nonblocking(true).unwrap();
         driver.set_nonblocking(true).unwrap();
@@ -445,7 +450,7 @@ mod tests {
         while sent <= 2 * LIMIT {
             match driver.write(&[b'x'; 4096]) {
                 Ok(count) => sent += count,
-                // No room: gRPC reads on, beyond a limit.
+                // The buffers are full. gRPC still reads, beyond the limit.
                 Err(_) => assert!(receive(&grpc).unwrap() > 0),
             }
         }

@@ -1,5 +1,4 @@
-//! connect(2) to a driver, with a deadline that the standard library does not have for a Unix
-//! socket.
+//! connect(2) to a driver with a deadline, which the standard library lacks for Unix sockets.
 
 use std::io;
 use std::net::TcpStream;
@@ -11,17 +10,17 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::address::CsiAddress;
 
-/// The longest wait for room in a Unix socket's accept queue. The kernel's timers
-/// are coarse where they are long: one of 2.9 s may come a quarter of a second late
-/// (kernel/time/timer.c, "granularity"), and with it the answer.
+/// The longest wait for room in a Unix socket's accept queue. The kernel's timers are the coarser
+/// the longer they are (kernel/time/timer.c, "granularity"): one of 2.9 s may fire a quarter of a
+/// second late, and the caller's deadline would pass meanwhile.
 const UNIX_WAIT: Duration = Duration::from_millis(200);
 
-/// Connects to the driver, waiting no longer than `until`.
+/// Connects to the driver, and waits no longer than `until`.
 ///
 /// # Errors
 ///
-/// The error of connect(2), or of the host's lookup. A Unix socket whose
-/// accept queue stays full is EAGAIN, before `until` if that is far away.
+/// The error of connect(2), or of the lookup of the host. It is EAGAIN if the accept queue of a
+/// Unix socket stays full, which may be before `until`.
 pub fn connect(address: &CsiAddress, until: Instant) -> io::Result<OwnedFd> {
     match address {
         CsiAddress::Path(path) => connect_unix(&SockAddr::unix(path)?, until),
@@ -30,32 +29,34 @@ pub fn connect(address: &CsiAddress, until: Instant) -> io::Result<OwnedFd> {
     }
 }
 
-/// connect(2) on AF_UNIX blocks while the listener's accept queue is full, and
-/// in the kernel (`unix_stream_connect`) that wait obeys SO_SNDTIMEO. A
-/// non-blocking connect would not do: it fails with EAGAIN at once, and there
-/// is nothing to poll for.
+/// Connects to a Unix socket. connect(2) blocks while the accept queue of the listener is full, and
+/// the kernel bounds that wait by SO_SNDTIMEO (`unix_stream_connect`).
+///
+/// Rejected: a non-blocking connect, because it fails with EAGAIN at once if the queue is full, and
+/// there is no event to poll for.
 fn connect_unix(address: &SockAddr, until: Instant) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // Where the kernel cannot, it goes on without.
+    // A kernel before 6.16 cannot, and SECURITY.md says what follows from that.
     let _ = refuse_descriptors(&socket);
     if socket
         .set_write_timeout(Some(left(until)?.min(UNIX_WAIT)))
         .is_err()
     {
-        // A profile that refuses setsockopt(2): without a bound it must not wait at all.
+        // A seccomp profile refuses setsockopt(2). A wait without a bound is worse than none.
         socket.set_nonblocking(true)?;
     }
-    // It stays: gRPC, whose socket this is going to be, does not block.
+    // The timeout stays set. It does not matter to gRPC, which makes its sockets non-blocking.
     socket.connect(address)?;
     Ok(socket.into())
 }
 
-/// Has the kernel refuse descriptors that the other side would pass over this socket
-/// (`SCM_RIGHTS`, unix(7)). Nobody asks for them here, and whoever receives what they
-/// come with closes them: a connection that lingers can take as long for it as the driver
-/// likes, even where nothing blocks. Linux has this since 6.16; false where it has not.
+/// Has the kernel refuse descriptors that the other side passes over this socket (`SCM_RIGHTS`,
+/// unix(7)). No code here wants them, and the thread that receives the bytes closes the
+/// descriptors: if one of them is a connection that lingers, the driver decides how long close(2)
+/// takes, even for a non-blocking reader. Returns false if the kernel is older than Linux 6.16 and
+/// cannot.
 fn refuse_descriptors(socket: &Socket) -> bool {
-    /// Of asm-generic/socket.h, which all architectures here have.
+    /// The number in asm-generic/socket.h, which holds for each architecture that is built.
     const SO_PASSRIGHTS: libc::c_int = 83;
     socket_option::set(socket.as_fd(), libc::SOL_SOCKET, SO_PASSRIGHTS, 0).is_ok()
 }
@@ -66,35 +67,38 @@ fn connect_tcp(host: &str, port: u16, until: Instant) -> io::Result<OwnedFd> {
     for (number, address) in addresses.iter().enumerate() {
         let left = match left(until) {
             Ok(left) => left,
-            // That the time is over says less than what an address has said.
+            // The error of an address says more than that the time is over.
             Err(over) => return Err(last.unwrap_or(over)),
         };
         match TcpStream::connect_timeout(address, share(left, addresses.len() - number)) {
             Ok(stream) => {
-                // Where it is refused, the call takes a little longer.
+                // Without this option the call only takes a little longer.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream.into());
             }
-            Err(error) => last = Some(the_more_telling(last, error)),
+            Err(error) => last = Some(more_informative(last, error)),
         }
     }
     Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host has no address")))
 }
 
-/// What the next of so many addresses gets of the time that is left: the last one all of it,
-/// each one before it half. An address that drops what it is sent, such as one of IPv6 where
-/// the network forwards none, leaves time for the others so. (ureq does the same, in its
-/// `try_connect`; RFC 8305 would have them race, which takes a connection more each time.)
+/// The part of the time left that the next of so many addresses gets: all of it for the last
+/// address, and half for any other. So an address that drops packets, such as one of IPv6 in a
+/// network that does not forward IPv6, leaves time for the others. ureq does the same in its
+/// `try_connect`.
+///
+/// Rejected: connecting to all at once (RFC 8305), which costs one more connection each time.
 fn share(left: Duration, addresses: usize) -> Duration {
     if addresses > 1 { left / 2 } else { left }
 }
 
-/// What socket(2) and connect(2) say where an address is not here, or IPv4 or IPv6 is off.
+/// The errors of socket(2) and connect(2) if this machine has no address of that kind, or has IPv4
+/// or IPv6 turned off.
 const NOT_HERE: [i32; 2] = [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL];
 
-/// Which of two addresses' errors says more of the driver: not that this machine cannot reach
-/// any address of that kind, and rather not that its share of the time was over.
-fn the_more_telling(before: Option<io::Error>, error: io::Error) -> io::Error {
+/// Chooses the error that says more about the driver, out of those of two addresses. That this
+/// machine cannot reach any address of a kind says least, and a timeout says little.
+fn more_informative(before: Option<io::Error>, error: io::Error) -> io::Error {
     let rank = |error: &io::Error| match error.raw_os_error() {
         Some(code) if NOT_HERE.contains(&code) || code == libc::ENETUNREACH => 0,
         _ if error.kind() == io::ErrorKind::TimedOut => 1,
@@ -106,11 +110,11 @@ fn the_more_telling(before: Option<io::Error>, error: io::Error) -> io::Error {
     }
 }
 
-/// What is left until `until`; an error once nothing is, because a timeout of
-/// zero means "for ever" to the kernel.
+/// The time left until `until`, or an error once there is none, because to the kernel a timeout of
+/// zero means no timeout.
 fn left(until: Instant) -> io::Result<Duration> {
     let left = until.saturating_duration_since(Instant::now());
-    // Below a microsecond a timeval is zero.
+    // A timeval counts microseconds, so anything shorter would become zero.
     if left < Duration::from_micros(1) {
         return Err(io::ErrorKind::TimedOut.into());
     }
@@ -135,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_errors_the_one_about_the_driver_is_kept() {
+    fn the_error_that_says_more_about_the_driver_is_kept() {
         let error = io::Error::from_raw_os_error;
         for (before, after, expected) in [
             (libc::ECONNREFUSED, libc::EADDRNOTAVAIL, libc::ECONNREFUSED),
@@ -146,16 +150,16 @@ mod tests {
             (libc::ECONNREFUSED, libc::ETIMEDOUT, libc::ECONNREFUSED),
             (libc::ECONNREFUSED, libc::EHOSTUNREACH, libc::EHOSTUNREACH),
         ] {
-            let found = the_more_telling(Some(error(before)), error(after));
+            let found = more_informative(Some(error(before)), error(after));
             assert_eq!(found.raw_os_error(), Some(expected), "{before}, {after}");
         }
-        let only = the_more_telling(None, error(libc::ENETUNREACH));
+        let only = more_informative(None, error(libc::ENETUNREACH));
         assert_eq!(only.raw_os_error(), Some(libc::ENETUNREACH));
     }
 
     #[test]
-    fn a_driver_passes_no_descriptors() {
-        let name = format!("csi-livenessprobe-test-{}", std::process::id());
+    fn a_driver_cannot_pass_descriptors() {
+        let name = format!("csi-socket-test-{}", std::process::id());
         let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
         listener
             .bind(&SockAddr::unix(format!("\0{name}")).unwrap())
@@ -171,7 +175,7 @@ mod tests {
             MsgFlags::empty(),
             None,
         );
-        // What this kernel cannot do (before Linux 6.16), SECURITY.md says.
+        // Before Linux 6.16 the kernel passes them (SECURITY.md).
         let expected = if refuse_descriptors(&listener) {
             Err(Errno::EPERM)
         } else {

@@ -84,7 +84,7 @@ impl<S: Site> Front<S> {
             } else {
                 let reply = match &ended.prepared {
                     Some(prepared) => {
-                        panics::caught(|| self.site.reply(client.route, prepared)).ok()
+                        panics::catch(|| self.site.reply(client.route, prepared)).ok()
                     }
                     // The worker has logged its panic.
                     None => None,
@@ -252,7 +252,7 @@ impl<S: Site> Front<S> {
             let Some(immediate) = immediate(client) else {
                 return false;
             };
-            let reply = panics::caught(|| site.immediate(client.route, client.arrived, immediate))
+            let reply = panics::catch(|| site.immediate(client.route, client.arrived, immediate))
                 .unwrap_or_else(|panic| {
                     log::error!(err = panic.to_string(); "Cannot answer a request, this is a bug");
                     Some(bug())

@@ -66,7 +66,7 @@ pub fn open<S: Site>(settings: Settings<S>) -> Result<(), String> {
         .name("front".to_owned())
         .stack_size(STACK)
         .spawn(move || {
-            let ended = panics::caught(|| front.run());
+            let ended = panics::catch(|| front.run());
             let reason = ended.map_or_else(String::from, |error| error.to_string());
             fatal(&format!("cannot serve HTTP any more: {reason}"));
         })

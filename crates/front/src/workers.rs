@@ -105,7 +105,7 @@ impl<S: Site> Work<S> {
             return;
         };
         let arrived = slot.arrived();
-        match panics::caught(|| self.site.prepare(group, arrived)) {
+        match panics::catch(|| self.site.prepare(group, arrived)) {
             Ok(prepared) => slot.put(prepared),
             Err(panic) => {
                 log::error!(err = panic.to_string(); "Cannot prepare an answer, this is a bug");
@@ -149,7 +149,7 @@ impl<S: Site> Workers<S> {
             .name("request".to_owned())
             .stack_size(STACK)
             .spawn(move || {
-                let served = panics::caught(|| serve_requests(&one));
+                let served = panics::catch(|| serve_requests(&one));
                 if let Err(reason) = served.map_err(String::from).flatten() {
                     (one.fatal)(&reason);
                 }
@@ -200,7 +200,7 @@ fn serve_requests<S: Site>(workers: &Arc<Workers<S>>) -> Result<(), String> {
 
 fn answer<S: Site>(request: Request, work: &Work<S>) {
     work.prepare(request.url());
-    let responded = panics::caught(|| request.respond(done()));
+    let responded = panics::catch(|| request.respond(done()));
     let error = match responded {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error.to_string(),

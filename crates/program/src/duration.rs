@@ -1,13 +1,13 @@
-//! Durations in Go's notation: what a manifest says in `--probe-timeout=1m30s`.
+//! Durations in Go's notation, such as `1m30s`, which manifests use in flags.
 //!
-//! The grammar is that of Go's `time.ParseDuration`: an optional sign, then
-//! either a lone `0` or one or more decimal numbers, each with a unit. Like
-//! Go's, a duration is a count of nanoseconds in 64 bits with a sign.
+//! The grammar is that of Go's `time.ParseDuration`: an optional sign, then either a lone `0` or
+//! one or more decimal numbers, each with a unit. As in Go, a duration is a signed 64-bit count of
+//! nanoseconds.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// Nanoseconds in each unit, longest name first where one begins another.
+/// The units and their nanoseconds.
 const UNITS: [(&str, u64); 8] = [
     ("ns", 1),
     ("us", 1_000),
@@ -19,16 +19,15 @@ const UNITS: [(&str, u64); 8] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// What a duration should look like, for every message that refuses one.
+/// A description of the notation, for the error messages.
 const EXAMPLES: &str =
     "write a number with a unit (ns, us, ms, s, m, h), such as 3s, 500ms or 1m30s";
 
-/// Parses Go's notation into a sign and a length; the sign is `true` for a
-/// negative duration.
+/// Parses Go's notation into a sign, which is `true` for a negative duration, and a length.
 ///
 /// # Errors
 ///
-/// Says what is wrong and what a duration looks like.
+/// The message says what is wrong with the text, and how to write a duration.
 pub fn parse(text: &str) -> Result<(bool, Duration), String> {
     let (negative, digits) = match text.strip_prefix(['-', '+']) {
         Some(rest) => (text.starts_with('-'), rest),
@@ -45,7 +44,7 @@ pub fn parse(text: &str) -> Result<(bool, Duration), String> {
     while !rest.is_empty() {
         let (nanoseconds, after) = one_part(rest)?;
         total += nanoseconds;
-        // Checked at each part, so that no count of parts overflows the sum.
+        // This check is in the loop so that no number of parts can overflow the sum.
         if total > u128::from(i64::MAX.unsigned_abs()) {
             return Err("longer than a duration can be, about 292 years".to_owned());
         }
@@ -55,7 +54,7 @@ pub fn parse(text: &str) -> Result<(bool, Duration), String> {
     Ok((negative, Duration::from_nanos(nanoseconds)))
 }
 
-/// One number with its unit, in nanoseconds, and what follows it.
+/// Parses one number with its unit. Returns its nanoseconds and the rest of the text.
 fn one_part(text: &str) -> Result<(u128, &str), String> {
     let (whole, rest) = split_digits(text);
     let (fraction, rest) = match rest.strip_prefix('.') {
@@ -76,7 +75,7 @@ fn one_part(text: &str) -> Result<(u128, &str), String> {
         return Err(format!("unknown unit {unit:?}; {EXAMPLES}"));
     };
     let scale = u128::from(scale);
-    // Nineteen digits are more than any duration holds; Go refuses more too.
+    // No duration has more than nineteen digits. Go refuses more, too.
     let whole: u128 = match whole.trim_start_matches('0') {
         "" => 0,
         digits if digits.len() > 19 => {
@@ -84,7 +83,7 @@ fn one_part(text: &str) -> Result<(u128, &str), String> {
         }
         digits => digits.parse().map_err(|_| EXAMPLES.to_owned())?,
     };
-    // Digits beyond the eighteenth are below a nanosecond in every unit.
+    // In every unit, the digits after the eighteenth are below a nanosecond.
     let (mut numerator, mut denominator): (u128, u128) = (0, 1);
     for digit in fraction.bytes().take(18) {
         numerator = numerator * 10 + u128::from(digit - b'0');
@@ -105,7 +104,7 @@ fn split_digits(text: &str) -> (&str, &str) {
 ///
 /// # Errors
 ///
-/// As [`parse`], and for zero and negative durations.
+/// Those of [`parse`], and zero or negative durations.
 pub fn parse_positive(text: &str) -> Result<Duration, String> {
     match parse(text)? {
         (false, length) if !length.is_zero() => Ok(length),
@@ -121,7 +120,7 @@ pub fn format(length: Duration) -> String {
         return "0s".to_owned();
     }
     let mut text = String::new();
-    // Writing to a String cannot fail, so the results are of no interest.
+    // Writing to a String cannot fail.
     if nanoseconds < 1_000_000_000 {
         let (scale, unit) = match nanoseconds {
             0..1_000 => (1, "ns"),
@@ -144,16 +143,16 @@ pub fn format(length: Duration) -> String {
     text
 }
 
-/// As [`format()`], cut to a multiple of `unit`, which is shorter than a second:
-/// the rest would be noise.
+/// Writes a duration as [`format()`] does, rounded down to a multiple of `unit`, which must be
+/// shorter than a second.
 #[must_use]
 pub fn format_to(length: Duration, unit: Duration) -> String {
     let unit = unit.subsec_nanos().max(1);
-    let cut = length.subsec_nanos() / unit * unit;
-    format(Duration::new(length.as_secs(), cut))
+    let rounded = length.subsec_nanos() / unit * unit;
+    format(Duration::new(length.as_secs(), rounded))
 }
 
-/// `value / scale` with as many decimals as it has, at most nine.
+/// Writes `value / scale` without trailing zeros. `scale` is a power of ten.
 fn decimal(value: u128, scale: u128) -> String {
     let (whole, rest) = (value / scale, value % scale);
     if rest == 0 {
@@ -169,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn go_s_own_examples_parse_to_go_s_values() {
+    fn go_s_own_examples_have_go_s_values() {
         let good: [(&str, i128); 24] = [
             ("0", 0),
             ("+0", 0),
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn formatting_reads_as_go_writes() {
+    fn durations_are_written_as_in_go() {
         let table = [
             (0, "0s"),
             (1, "1ns"),

@@ -1,20 +1,18 @@
-//! The environment that the code linked here may read: this program's own variables, and
-//! those of the C library's resolver.
+//! Removes the environment variables that neither the program nor the C library's resolver needs.
 //!
-//! A pod's variables are often meant for every container of it at once (`envFrom`), and
-//! what another program does with one is no business of a sidecar. C-core reads some
-//! dozens, of which a single one (`GRPC_POLL_STRATEGY`, with a value that it does not
-//! know) ends the process by SIGABRT. Rust's library reads `RUST_MIN_STACK`, which can make
-//! threads impossible, and each other package may begin to read one with its next version.
-//! So the names that stay are listed, and not those that go.
+//! Variables of a pod are often set for all of its containers at once (`envFrom`), and a sidecar
+//! must not react to those of another program. C-core reads some dozens: `GRPC_POLL_STRATEGY` with
+//! an unknown value ends the process by SIGABRT. Rust's standard library reads `RUST_MIN_STACK`,
+//! with which no thread may start. Any other package may begin to read a variable with its next
+//! version, so this is a list of the variables that stay, and not of those that go.
 
 use std::ffi::OsStr;
 
-/// What the C library's resolver reads (resolv.conf(5)): how names are looked up is the
-/// machine's business, and an administrator may have set it.
+/// The variables of the C library's resolver (resolv.conf(5)). They stay, because an administrator
+/// may have configured with them how this node looks names up.
 const RESOLVER_VARIABLES: [&str; 2] = ["LOCALDOMAIN", "RES_OPTIONS"];
 
-/// Whether a variable stays in a program that reads those of `own`.
+/// Whether a variable stays in the environment of a program that reads the variables `own`.
 #[must_use]
 pub fn is_kept(name: &OsStr, own: &[&str]) -> bool {
     RESOLVER_VARIABLES
@@ -23,20 +21,20 @@ pub fn is_kept(name: &OsStr, own: &[&str]) -> bool {
         .any(|kept| name == *kept)
 }
 
-/// Removes every variable that is not to stay in a program that reads those of `own`.
+/// Removes every variable but those of the resolver and `own`, the ones that the program reads.
 ///
 /// # Safety
 ///
-/// No other thread may be running: the C library's environment has no lock that C and C++
-/// would take (`std::env::remove_var`).
+/// No other thread may be running, because C and C++ code reads the environment without a lock
+/// (`std::env::remove_var`).
 #[allow(unsafe_code, reason = "std::env::remove_var, see SAFETY")]
 pub unsafe fn clean(own: &[&str]) {
     for (name, _) in std::env::vars_os() {
-        // No name has an equals sign; where one seems to, as in "=a=b", getenv(3) does not
-        // find the variable either, and remove_var would panic.
+        // A name has no equals sign. If one seems to, as in "=a=b", remove_var would panic, and
+        // getenv(3) does not find the variable anyway.
         let is_name = !name.is_empty() && !name.as_encoded_bytes().contains(&b'=');
         if is_name && !is_kept(&name, own) {
-            // SAFETY: the caller promises that there is no other thread.
+            // SAFETY: the caller guarantees that no other thread is running.
             unsafe { std::env::remove_var(&name) };
         }
     }
@@ -46,11 +44,11 @@ pub unsafe fn clean(own: &[&str]) {
 mod tests {
     use super::*;
 
-    const OWN: [&str; 2] = ["CSI_ENDPOINT", "LIVENESS_PROBE_TIMEOUT"];
+    const OWN: [&str; 2] = ["CSI_ENDPOINT", "EXAMPLE_TIMEOUT"];
 
     #[test]
-    fn what_is_documented_stays_and_nothing_else() {
-        for name in ["CSI_ENDPOINT", "LIVENESS_PROBE_TIMEOUT", "RES_OPTIONS"] {
+    fn only_the_programs_and_the_resolvers_variables_stay() {
+        for name in ["CSI_ENDPOINT", "EXAMPLE_TIMEOUT", "RES_OPTIONS"] {
             assert!(is_kept(OsStr::new(name), &OWN), "{name}");
         }
         for name in [

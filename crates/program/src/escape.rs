@@ -1,34 +1,34 @@
-//! Text that strangers wrote, made safe to show: what comes from the driver or
-//! from HTTP is capped and escaped before it reaches a log line or a response.
+//! Makes untrusted text safe to show. Text from a driver or from an HTTP client is capped and
+//! escaped before it goes into a log line or a response.
 
 use std::fmt::Write as _;
 
-/// The most of a stranger's text that is shown, in bytes. An explanation fits;
-/// a megabyte of it would be a log's whole volume.
+/// The most bytes of an untrusted text that are shown. An error message fits in, and a driver
+/// cannot fill the log's volume.
 pub const TEXT_MAX: usize = 1024;
 
-/// Cuts `text` to [`TEXT_MAX`] bytes at a character's edge and says how much
-/// was cut.
+/// Cuts `text` to [`TEXT_MAX`] bytes as [`capped_to`] does.
 #[must_use]
 pub fn capped(text: &str) -> String {
     capped_to(TEXT_MAX, text)
 }
 
-/// As [`capped`], to so many bytes.
+/// Cuts `text` between two characters to at most `max` bytes, and appends how many bytes are
+/// missing.
 #[must_use]
-pub fn capped_to(most: usize, text: &str) -> String {
-    if text.len() <= most {
+pub fn capped_to(max: usize, text: &str) -> String {
+    if text.len() <= max {
         return text.to_owned();
     }
-    let end = (0..=most)
+    let end = (0..=max)
         .rev()
         .find(|&end| text.is_char_boundary(end))
         .unwrap_or(0);
     format!("{}... ({} bytes more)", &text[..end], text.len() - end)
 }
 
-/// One line of plain text: control characters and those that reorder or hide
-/// text become escapes, everything else stays.
+/// Escapes newlines, other control characters, and characters that reorder or hide text, as Go does
+/// in a string. All other characters stay.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
@@ -38,7 +38,7 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
-/// Quoted as Go's `strconv.Quote` does, which is how klog writes a string.
+/// Quotes `text` as Go's `strconv.Quote` does, with which klog writes strings.
 #[must_use]
 pub fn quoted(text: &str) -> String {
     let mut line = String::with_capacity(text.len() + 2);
@@ -55,7 +55,7 @@ pub fn quoted(text: &str) -> String {
     line
 }
 
-/// Quoted as JSON demands (RFC 8259, section 7).
+/// Quotes `text` as a JSON string (RFC 8259, section 7), and escapes what [`one_line`] escapes.
 #[must_use]
 pub fn json(text: &str) -> String {
     let mut line = String::with_capacity(text.len() + 2);
@@ -99,9 +99,8 @@ fn push_escaped(line: &mut String, c: char) {
     }
 }
 
-/// Control characters, line separators, and the marks that turn the direction
-/// of text or vanish in a terminal (Unicode's bidirectional controls and
-/// zero-width characters): a log must read as it was written.
+/// Whether a character could make a log read otherwise than it was written: control characters,
+/// line separators, Unicode's bidirectional controls, and characters without a width.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -113,12 +112,12 @@ fn is_unsafe(c: char) -> bool {
 mod tests {
     use super::*;
 
-    const NASTY: &str =
+    const HOSTILE: &str =
         "a\"b\\c\nd\re\tf\0g\x1b[31mh\u{7f}i\u{9b}j\u{202e}k\u{feff}l \u{e9}\u{1f600}";
 
     #[test]
-    fn a_line_stays_a_line() {
-        let line = one_line(NASTY);
+    fn hostile_text_becomes_one_line() {
+        let line = one_line(HOSTILE);
         assert_eq!(
             line,
             "a\"b\\c\\nd\\re\\tf\\x00g\\x1b[31mh\\x7fi\\u009bj\\u202ek\\ufeffl \u{e9}\u{1f600}"
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_are_go_s_and_json_s() {
+    fn text_is_quoted_as_in_go_and_in_json() {
         assert_eq!(quoted("a\"b\\c\n\x1b"), r#""a\"b\\c\n\x1b""#);
         assert_eq!(
             json("a\"b\\c\n\x1b\u{202e}\u{e0041}"),
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cap_cuts_between_characters_and_says_how_much() {
+    fn text_is_cut_between_characters_and_says_how_much_is_missing() {
         let text = "\u{e9}".repeat(TEXT_MAX);
         let cut = capped(&text);
         assert!(cut.len() < TEXT_MAX + 40);

@@ -1,5 +1,5 @@
-//! How the process ends: its exit codes, and the reason left for
-//! `kubectl describe pod`.
+//! The exit codes, the termination message that `kubectl describe pod` shows, and the file to
+//! remove before the process ends.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -9,60 +9,61 @@ use std::sync::OnceLock;
 
 use crate::escape;
 
-/// Where kubelet reads a container's last words from:
+/// The file from which kubelet reads a container's termination message:
 /// <https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/>
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
-/// An exit code: those that all programs share, and further ones of each program.
+/// An exit code. All programs share the ones below, and each may have others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit(u8);
 
 impl Exit {
-    /// A clean stop, or a command such as `--help` that has done what it was asked.
+    /// A clean stop, or a command such as `--help` that has succeeded.
     pub const CLEAN: Exit = Exit(0);
-    /// The process could not run, or could not go on: a port that is taken, flags that
-    /// contradict each other, a gRPC call that never ends.
+    /// The process cannot start or cannot continue. For example, a port is in use, flags contradict
+    /// each other, or a gRPC call does not end.
     pub const CANNOT_RUN: Exit = Exit(1);
-    /// A flag is unknown or its value is bad. (A bad variable is a warning.)
+    /// A flag is unknown or its value is bad.
     pub const BAD_FLAGS: Exit = Exit(2);
 
-    /// A further code, of one program's own.
+    /// A code that only one program has.
     #[must_use]
     pub const fn of_program(code: u8) -> Exit {
         Exit(code)
     }
 
-    /// The number that the shell and kubelet see.
+    /// The exit code as a number.
     #[must_use]
     pub const fn code(self) -> u8 {
         self.0
     }
 }
 
-/// What is not to outlive this process.
-static LEFT_BEHIND: OnceLock<PathBuf> = OnceLock::new();
+/// The file that must not outlive this process.
+static REMOVE_AT_EXIT: OnceLock<PathBuf> = OnceLock::new();
 
-/// Has a file removed at the end of this process, whatever ends it but a SIGKILL.
-pub fn remove_at_the_end(path: &Path) {
-    // There is one at most.
-    let _ = LEFT_BEHIND.set(path.to_owned());
+/// Makes [`clean_up`] remove a file. Each way to end the process calls it, except for a signal that
+/// has no handler, such as SIGKILL.
+pub fn remove_at_exit(path: &Path) {
+    // A program has at most one such file, so this never fails.
+    let _ = REMOVE_AT_EXIT.set(path.to_owned());
 }
 
-/// Removes what [`remove_at_the_end`] was told of.
+/// Removes the file that was passed to [`remove_at_exit`].
 pub fn clean_up() {
-    if let Some(path) = LEFT_BEHIND.get() {
-        // It may not be there, and nobody is left to hear of another reason.
+    if let Some(path) = REMOVE_AT_EXIT.get() {
+        // The file may not exist, and a process that ends cannot react to another error.
         let _ = fs::remove_file(path);
     }
 }
 
-/// Leaves the reason of a failing end, one line, where kubelet looks. Best
-/// effort: outside Kubernetes there is no such file, and none is made.
-pub fn last_words(reason: &str) {
+/// Writes the reason of a failure as one line into the file that kubelet reads. It does nothing if
+/// there is no such file, which is so outside Kubernetes.
+pub fn write_termination_message(reason: &str) {
     let file = OpenOptions::new()
         .write(true)
         .truncate(true)
-        // Whatever else lies at that path must not make a dying process wait.
+        // A FIFO at that path must not block a process that ends.
         .custom_flags(libc::O_NONBLOCK)
         .open(TERMINATION_LOG);
     if let Ok(mut file) = file {

@@ -1,14 +1,14 @@
-//! Go's `host:port` notation, which addresses of drivers and of listeners share. Pure: nothing
-//! is resolved or opened here.
+//! Go's `host:port` notation, in which addresses of drivers and of listeners are written. This
+//! module resolves no name.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Writes `host:port`, an IPv6 address in brackets.
+/// Writes `host:port`, with brackets around an IPv6 address.
 ///
 /// # Errors
 ///
-/// Those of the formatter.
+/// The formatter's error.
 pub fn write(f: &mut fmt::Formatter<'_>, host: &str, port: u16) -> fmt::Result {
     if host.contains(':') {
         write!(f, "[{host}]:{port}")
@@ -21,7 +21,7 @@ pub fn write(f: &mut fmt::Formatter<'_>, host: &str, port: u16) -> fmt::Result {
 ///
 /// # Errors
 ///
-/// Says what is wrong with the host or the port.
+/// The message says what is wrong with the host or the port.
 pub fn split(text: &str) -> Result<(&str, u16), String> {
     let Some((host, digits)) = text.rsplit_once(':') else {
         return Err("no port in it".to_owned());
@@ -31,7 +31,7 @@ pub fn split(text: &str) -> Result<(&str, u16), String> {
             let inner = inner
                 .strip_suffix(']')
                 .ok_or_else(|| "the bracket of the IPv6 address is not closed".to_owned())?;
-            // Go takes any host in brackets, so that [$(POD_IP)]:9808 is right for both.
+            // Go accepts any host in brackets, so [$(POD_IP)]:9808 works for IPv4 and for IPv6.
             if !inner.contains(':') && inner.parse::<Ipv4Addr>().is_err() {
                 return Err(match inner {
                     "" => "there is nothing in the brackets; where a variable was meant to \
@@ -45,8 +45,8 @@ pub fn split(text: &str) -> Result<(&str, u16), String> {
         None if host.contains(':') => return Err(without_brackets(text, host, digits)),
         None => host,
     };
-    // What a host name or an IP literal (with a zone) can be made of. The rest
-    // would only fail later, in a resolver, without saying why.
+    // Host names and IP literals (with a zone) consist of these characters. Any other would fail
+    // only in the resolver, whose error does not name it.
     if let Some(bad) = host
         .chars()
         .find(|c| !c.is_ascii_alphanumeric() && !"-._:%".contains(*c))
@@ -56,7 +56,7 @@ pub fn split(text: &str) -> Result<(&str, u16), String> {
     Ok((host, port(digits)?))
 }
 
-/// What to write for an IPv6 address that stands there without brackets.
+/// The message for an IPv6 address without brackets, which shows how to write it.
 fn without_brackets(text: &str, host: &str, digits: &str) -> String {
     let is_ipv6 = |text: &str| {
         let address = text.split('%').next().unwrap_or(text);
@@ -70,7 +70,7 @@ fn without_brackets(text: &str, host: &str, digits: &str) -> String {
         ("::1", "9808")
     };
     format!(
-        "an IPv6 address needs brackets: write [{host}]:{port}; where it came of $(POD_IP), \
+        "an IPv6 address needs brackets: write [{host}]:{port}; if it came from $(POD_IP), \
          write [$(POD_IP)]:{port}, which is right for IPv4, too"
     )
 }
@@ -79,11 +79,11 @@ fn without_brackets(text: &str, host: &str, digits: &str) -> String {
 ///
 /// # Errors
 ///
-/// Says what a port is.
+/// The message says what a port is.
 pub fn port(text: &str) -> Result<u16, String> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
-        // Digits alone: Rust would take "+80".
+        // Rust's parser accepts "+80", too.
         Ok(port) if digits => Ok(port),
         _ => Err(format!(
             "{text:?} is no port; a port is a number from 0 to 65535"

@@ -1,6 +1,6 @@
-//! What every sidecar of this workspace is, whatever it does: its name and version, logs, exit
-//! codes, signals, panics, durations and clocks. Nothing in here knows CSI, HTTP or Kubernetes'
-//! API.
+//! The parts that every sidecar of this workspace shares: its name and version, logs, exit codes,
+//! signals, panics, durations and clocks. No code in this crate knows CSI, HTTP or the API of
+//! Kubernetes.
 
 pub mod descriptors;
 pub mod duration;

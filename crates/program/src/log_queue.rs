@@ -1,6 +1,6 @@
-//! stderr behind a queue and a thread of its own: a log collector that hangs
-//! with a full pipe stops this one thread and nothing else. What finds the queue
-//! full is counted and told of once there is room again.
+//! Writes log lines to stderr on a thread of its own, behind a queue. If a log collector hangs and
+//! stderr's pipe is full, only that thread blocks. A line that finds the queue full is lost; lost
+//! lines are counted, and the count is logged once there is room again.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,12 +9,12 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How many lines wait at most. A line is cut to a few kilobytes, see `logging`.
+/// The most lines that wait. Each has at most a few kilobytes, see `logging`.
 const QUEUE: usize = 64;
 
 const STACK: usize = 64 * 1024;
 
-/// The end of the queue that takes lines and never blocks.
+/// The sending end of the queue, which never blocks.
 #[derive(Clone)]
 pub struct Queue {
     lines: SyncSender<Vec<u8>>,
@@ -23,17 +23,17 @@ pub struct Queue {
 
 #[derive(Default)]
 struct State {
-    /// Lines taken and not written yet.
+    /// The lines that are queued and not written yet.
     waiting: Mutex<usize>,
     written: Condvar,
     lost: AtomicU64,
 }
 
 impl Queue {
-    /// Starts the thread; `lost` is told how many lines were lost when there is
-    /// room again. Where no thread can be had, `None`: stderr is written to
-    /// directly then.
-    pub fn start(lost: fn(u64)) -> Option<Queue> {
+    /// Starts the thread. It calls `on_lost` with the number of lost lines once there is room
+    /// again. Returns `None` if the kernel refuses the thread; the caller then writes to stderr
+    /// itself.
+    pub fn start(on_lost: fn(u64)) -> Option<Queue> {
         let (lines, queued) = sync_channel(QUEUE);
         let state = Arc::new(State::default());
         thread::Builder::new()
@@ -41,17 +41,17 @@ impl Queue {
             .stack_size(STACK)
             .spawn({
                 let state = Arc::clone(&state);
-                move || write_all(&queued, &state, lost)
+                move || write_all(&queued, &state, on_lost)
             })
             .ok()?;
         Some(Queue { lines, state })
     }
 
-    /// Waits until all lines are written, or for `at_most`.
+    /// Waits until all lines are written, but at most for `at_most`.
     pub fn flush(&self, at_most: Duration) {
         let waiting = self.state.lock();
         let written = &self.state.written;
-        // Whether it timed out or not, what follows is the end.
+        // The process ends next, whether this timed out or not.
         drop(written.wait_timeout_while(waiting, at_most, |waiting| *waiting > 0));
     }
 }
@@ -62,22 +62,21 @@ impl State {
     }
 }
 
-fn write_all(queued: &Receiver<Vec<u8>>, state: &State, lost: fn(u64)) {
-    // No deadline: without lines there is nothing to write.
+fn write_all(queued: &Receiver<Vec<u8>>, state: &State, on_lost: fn(u64)) {
     for line in queued {
-        // Nobody is left to be told that stderr is closed.
+        // An error of stderr cannot be logged anywhere.
         let _ = io::stderr().write_all(&line);
         *state.lock() -= 1;
         state.written.notify_all();
         match state.lost.swap(0, Ordering::Relaxed) {
             0 => {}
-            count => lost(count),
+            count => on_lost(count),
         }
     }
 }
 
 impl Write for Queue {
-    /// Takes a whole line, or counts it as lost.
+    /// Queues a whole line, or counts it as lost.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         *self.state.lock() += 1;
         match self.lines.try_send(line.to_vec()) {

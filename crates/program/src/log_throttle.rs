@@ -1,20 +1,19 @@
-//! Which outcomes are worth a log line: every change of state with its cause,
-//! and a state that lasts again at most every ten seconds. Pure: the clock is
-//! the caller's.
+//! Decides which outcomes are worth a log line: each change of state with its cause, and a failure
+//! that lasts once every ten seconds. The caller passes the time, so tests need no clock.
 //!
-//! Upstream's users measured 60 % of a cluster's log volume from probes that
-//! said the same again and again.
+//! Users of upstream's sidecar measured that 60 % of a cluster's log volume were lines of probes
+//! that repeated the same outcome.
 
 use std::time::{Duration, Instant};
 
-/// Between two lines about the same lasting failure.
+/// The time between two lines about the same lasting failure.
 const REPEAT_AFTER: Duration = Duration::from_secs(10);
 
-/// Changes of state that are told within [`REPEAT_AFTER`]. A driver that flaps
-/// while somebody asks a thousand times a second is told of in a few lines.
+/// The most lines within [`REPEAT_AFTER`], so that a driver whose state changes with each of a
+/// thousand requests a second does not flood the log.
 const CHANGES_MAX: u32 = 5;
 
-/// What a line told of.
+/// The state that the last line reported.
 #[derive(PartialEq, Eq)]
 enum State {
     Nothing,
@@ -22,7 +21,7 @@ enum State {
     Failing(String),
 }
 
-/// What has been told so far.
+/// The lines written so far about one source of outcomes.
 pub struct LogThrottle {
     reported: State,
     reported_at: Option<Instant>,
@@ -31,10 +30,10 @@ pub struct LogThrottle {
     suppressed: u64,
 }
 
-/// A line that should be written now.
+/// Permission to write a line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Line {
-    /// How many failures have not been told since the line before.
+    /// The number of failures since the last line that were not logged.
     pub suppressed: u64,
 }
 
@@ -45,7 +44,7 @@ impl Default for LogThrottle {
 }
 
 impl LogThrottle {
-    /// Nothing told yet.
+    /// A throttle that has reported nothing yet.
     #[must_use]
     pub fn new() -> LogThrottle {
         LogThrottle {
@@ -57,9 +56,9 @@ impl LogThrottle {
         }
     }
 
-    /// Takes in an outcome: `None` is healthy, `Some(cause)` names a failure by
-    /// what stays the same while it lasts (a driver's words may count seconds).
-    /// `None` comes back where silence is right.
+    /// Records an outcome, and returns a [`Line`] if it should be logged. `failure` is `None` for a
+    /// success. For a failure it names the cause by what stays the same while the failure lasts:
+    /// not by a driver's message, which may contain a count of seconds.
     pub fn is_worth_a_line(&mut self, failure: Option<&str>, now: Instant) -> Option<Line> {
         let state = failure.map_or(State::Healthy, |cause| State::Failing(cause.to_owned()));
         let wanted = if self.reported == state {
@@ -116,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn flapping_is_told_in_a_few_lines_and_its_end_is_told() {
+    fn frequent_changes_are_reported_in_a_few_lines_and_so_is_their_end() {
         let start = Instant::now();
         let mut log = LogThrottle::new();
         let mut lines = 0;
@@ -126,7 +125,7 @@ mod tests {
             lines += u32::from(log.is_worth_a_line(failure, now).is_some());
         }
         assert_eq!(lines, CHANGES_MAX);
-        // The last line told of a failure; the recovery must not stay suppressed.
+        // The last line reported a failure, so the recovery must not stay suppressed.
         let now = start + Duration::from_secs(20);
         assert!(log.is_worth_a_line(None, now).is_some());
     }

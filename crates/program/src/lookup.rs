@@ -1,42 +1,42 @@
-//! The addresses of a host.
+//! Looks up the addresses of a host.
 //!
-//! "localhost" and every name below it are the loopback addresses, and no lookup is made for
-//! them (RFC 6761, section 6.3): a machine may have no /etc/hosts, and a DNS server may answer
-//! with any address.
+//! "localhost" and every name below it stand for the loopback addresses and are not looked up (RFC
+//! 6761, section 6.3), because a container may have no /etc/hosts, and a DNS server may return any
+//! address.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 
-/// Looks up a host's addresses. The lookup has no deadline of its own (getaddrinfo(3)), so a
-/// caller with a deadline waits for it on another thread.
+/// Looks up a host's addresses. getaddrinfo(3) has no deadline, so a caller with a deadline must
+/// wait on another thread.
 ///
 /// # Errors
 ///
-/// That of getaddrinfo(3), as `NotFound` where std gives it no kind.
+/// The error of getaddrinfo(3). One that is no system error becomes `NotFound`.
 pub fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if is_localhost(host) {
-        return Ok(addresses(port).to_vec());
+        return Ok(loopback(port).to_vec());
     }
     let found = (host, port).to_socket_addrs();
     found
         .map(Iterator::collect)
         .map_err(|error| match error.raw_os_error() {
             Some(_) => error,
-            // getaddrinfo(3) has errors of its own, which std gives no kind.
+            // std has no kind for the error codes that only getaddrinfo(3) has.
             None => io::Error::new(io::ErrorKind::NotFound, error),
         })
 }
 
-/// Whether a host's name is one of them.
+/// Whether a host is "localhost" or a name below it.
 fn is_localhost(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     let last = name.rsplit('.').next().unwrap_or_default();
-    // What begins with a dot has an empty label, and is no name.
+    // A name that begins with a dot has an empty label, and so is no name.
     last.eq_ignore_ascii_case("localhost") && !name.starts_with('.')
 }
 
-/// What they stand for, IPv4 first, as Go's net package has it.
-fn addresses(port: u16) -> [SocketAddr; 2] {
+/// The loopback addresses, IPv4 first as in Go's net package.
+fn loopback(port: u16) -> [SocketAddr; 2] {
     [
         (Ipv4Addr::LOCALHOST, port).into(),
         (Ipv6Addr::LOCALHOST, port).into(),
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_names_are_those_of_rfc_6761() {
+    fn localhost_and_names_below_it_are_recognised() {
         for name in [
             "localhost",
             "LocalHost",
@@ -73,8 +73,8 @@ mod tests {
     }
 
     #[test]
-    fn they_are_both_loopback_addresses() {
-        let written = addresses(9808).map(|address| address.to_string());
+    fn localhost_has_both_loopback_addresses() {
+        let written = loopback(9808).map(|address| address.to_string());
         assert_eq!(written, ["127.0.0.1:9808", "[::1]:9808"]);
     }
 }

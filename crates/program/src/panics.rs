@@ -1,8 +1,8 @@
-//! What becomes of a panic: an error that says what and where, or a log line in the
-//! chosen form; never the end of the process without its reason.
+//! Turns a panic into an error, or into a log line in the chosen format. Both name its message and
+//! its place in the source.
 //!
-//! A panic ends only its own thread (`panic = "unwind"`), and the threads that
-//! the service stands on run their work inside [`caught`].
+//! A panic ends only its own thread (`panic = "unwind"`). The threads that a program cannot do
+//! without run their work inside [`catch`].
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -10,25 +10,25 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, PanicHookInfo, catch_unwind};
 
 thread_local! {
-    /// Whether a panic of this thread becomes somebody's error.
+    /// Whether this thread is inside [`catch`].
     static CATCHING: Cell<bool> = const { Cell::new(false) };
-    /// Where this thread's last panic inside [`caught`] was. The hook alone learns it: what
-    /// `catch_unwind` returns has the message and no place.
+    /// The place of this thread's last panic inside [`catch`]. The hook stores it here, because
+    /// `catch_unwind` returns only the message.
     static PLACE: RefCell<Option<Place>> = const { RefCell::new(None) };
 }
 
-/// A panic that was caught. Displayed, it names its message and its place.
+/// A panic that was caught. It is displayed with its message and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Panic {
     message: String,
-    /// Unknown where no hook was installed.
+    /// `None` if no hook was installed.
     place: Option<Place>,
 }
 
 /// A place in the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
-    /// The file's path, as the compiler was given it.
+    /// The path of the file as the compiler got it.
     file: String,
     line: u32,
     column: u32,
@@ -43,8 +43,8 @@ impl Place {
         }
     }
 
-    /// The path from the package on: what stands before it is of the machine that
-    /// built this.
+    /// The path from the package's directory on. The part before it depends on the machine that
+    /// built the program.
     fn file(&self) -> &str {
         let file = &self.file;
         match file.rfind("/src/") {
@@ -53,8 +53,8 @@ impl Place {
         }
     }
 
-    /// Whether it is in the source of a package of this name: its directory is called
-    /// so, with the version behind it or, in a directory of vendored packages, without.
+    /// Whether this place is in the source of a package. The directory of a package has its name,
+    /// and its version unless the package is vendored.
     fn is_in(&self, package: &str) -> bool {
         let directory = self.file().split('/').next().unwrap_or_default();
         directory.strip_prefix(package).is_some_and(|rest| {
@@ -71,7 +71,7 @@ impl fmt::Display for Place {
 }
 
 impl Panic {
-    /// Whether the source of this package says where it was.
+    /// Whether the panic's place is in the source of `package`.
     #[must_use]
     pub fn is_in(&self, package: &str) -> bool {
         self.place
@@ -79,7 +79,7 @@ impl Panic {
             .is_some_and(|place| place.is_in(package))
     }
 
-    /// A panic in this file, for the tests of what is made of one.
+    /// A panic in `file`, line 7, column 9. It is for tests of the code that handles panics.
     #[must_use]
     pub fn at(message: &str, file: &str) -> Panic {
         Panic {
@@ -110,11 +110,11 @@ impl From<Panic> for String {
     }
 }
 
-/// Has panics logged like everything else. Those inside [`caught`] are not logged here:
-/// the caller that catches one says what it means.
+/// Installs a hook that logs panics. It does not log those inside [`catch`], whose caller gets them
+/// as errors.
 pub fn install_hook() {
     std::panic::set_hook(Box::new(|info: &PanicHookInfo<'_>| {
-        if remember(info) {
+        if store_place(info) {
             return;
         }
         let place = info
@@ -128,24 +128,24 @@ pub fn install_hook() {
     }));
 }
 
-/// Keeps the place for [`caught`], if this thread is inside it.
-fn remember(info: &PanicHookInfo<'_>) -> bool {
-    let is_caught = CATCHING.get();
-    if is_caught {
+/// Stores the place of a panic if this thread is inside [`catch`], and returns whether it is.
+fn store_place(info: &PanicHookInfo<'_>) -> bool {
+    let is_catching = CATCHING.get();
+    if is_catching {
         PLACE.set(info.location().map(Place::of));
     }
-    is_caught
+    is_catching
 }
 
-/// Runs `work`; a panic in it becomes an error that says what and where.
+/// Runs `work`, and returns a panic in it as an error.
 ///
 /// # Errors
 ///
 /// The panic.
-pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
+pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
     let outer = CATCHING.replace(true);
-    // AssertUnwindSafe: no caller shares half-changed state with its `work`;
-    // locks inside it are taken with poisoning passed over on purpose.
+    // AssertUnwindSafe is right because no caller uses state that its `work` may have half changed.
+    // Locks inside `work` are taken even if they are poisoned.
     let result = catch_unwind(AssertUnwindSafe(work));
     CATCHING.set(outer);
     result.map_err(|payload| Panic {
@@ -166,33 +166,33 @@ fn message(payload: &(dyn Any + Send)) -> &str {
 mod tests {
     use super::*;
 
-    fn said<T>(caught: Result<T, Panic>) -> Option<String> {
-        caught.err().map(|panic| panic.message)
+    fn message_of<T>(result: Result<T, Panic>) -> Option<String> {
+        result.err().map(|panic| panic.message)
     }
 
     #[test]
     fn a_panic_becomes_its_message() {
-        assert_eq!(caught(|| 7), Ok(7));
+        assert_eq!(catch(|| 7), Ok(7));
         let boom = || -> () { panic!("boom") };
-        assert_eq!(said(caught(boom)).as_deref(), Some("boom"));
+        assert_eq!(message_of(catch(boom)).as_deref(), Some("boom"));
         let formatted = || -> () { panic!("boom {}", 2) };
-        assert_eq!(said(caught(formatted)).as_deref(), Some("boom 2"));
+        assert_eq!(message_of(catch(formatted)).as_deref(), Some("boom 2"));
         let odd = || -> () { std::panic::panic_any(7) };
         let expected = Some("a panic without a message");
-        assert_eq!(said(caught(odd)).as_deref(), expected);
+        assert_eq!(message_of(catch(odd)).as_deref(), expected);
     }
 
     #[test]
     fn a_panic_keeps_its_place() {
-        // Other tests run in this process: their panics are to be printed as before.
+        // Other tests run in this process, and the hook before must print their panics.
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if !remember(info) {
+            if !store_place(info) {
                 before(info);
             }
         }));
         let line = line!() + 1;
-        let panic = caught(|| panic!("boom")).unwrap_err();
+        let panic = catch(|| panic!("boom")).unwrap_err();
         let text = panic.to_string();
         let place = format!("at program/src/panics.rs:{line}:");
         assert!(text.contains(&place), "{text}");
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_says_its_package_and_nothing_of_the_machine() {
+    fn a_place_names_its_package_and_not_the_machine_that_built_it() {
         let registry = "/home/x/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f";
         for (file, shown, is_grpcio) in [
             (
@@ -234,8 +234,8 @@ mod tests {
                 false,
             ),
             (
-                "src/probe/ration.rs".to_owned(),
-                "src/probe/ration.rs",
+                "crates/csi/src/call.rs".to_owned(),
+                "csi/src/call.rs",
                 false,
             ),
             ("<unknown>".to_owned(), "<unknown>", false),

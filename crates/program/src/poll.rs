@@ -1,34 +1,33 @@
-//! poll(2): waiting for several sockets at once.
+//! poll(2), which waits for several sockets at once.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::time::Duration;
 
-/// What to wait for, and what has come.
+/// The event of a socket to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
-    /// Bytes, a connection, or an end.
+    /// There are bytes to read, a connection to accept, or the end of file.
     Read,
-    /// Room for bytes.
+    /// There is room to write.
     Write,
-    /// That the other side will send no more, an error, or an end of both
-    /// directions.
+    /// The other side has shut down its sending side, or the connection has ended.
     Finish,
-    /// Nothing but an error or an end of both directions.
+    /// The connection has ended, in both directions or by an error.
     Hangup,
 }
 
-/// The sockets of one round, and afterwards which of them are ready.
+/// The sockets of one poll(2), and afterwards their events.
 #[derive(Default)]
 pub struct Round(Vec<libc::pollfd>);
 
 impl Round {
-    /// Begins a round again.
+    /// Removes all sockets.
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Adds a socket; the number is for [`Round::is_ready`].
+    /// Adds a socket, and returns its number for [`Round::is_ready`] and [`Round::is_over`].
     pub fn add(&mut self, socket: BorrowedFd<'_>, interest: Interest) -> usize {
         self.0.push(libc::pollfd {
             fd: socket.as_raw_fd(),
@@ -36,7 +35,7 @@ impl Round {
                 Interest::Read => libc::POLLIN,
                 Interest::Write => libc::POLLOUT,
                 Interest::Finish => libc::POLLRDHUP,
-                // Errors and hang-ups come unasked.
+                // poll(2) always reports errors and hang-ups.
                 Interest::Hangup => 0,
             },
             revents: 0,
@@ -44,22 +43,21 @@ impl Round {
         self.0.len() - 1
     }
 
-    /// Waits until a socket is ready, or for `at_most`; `None` is for ever. An
-    /// interruption by a signal is an end without anything ready.
+    /// Waits until a socket has an event, or until `at_most` is over; `None` has no end. If a
+    /// signal interrupts the wait, it ends, and no socket is ready.
     ///
     /// # Errors
     ///
-    /// ENOMEM; EINVAL where RLIMIT_NOFILE was lowered below what is open.
+    /// ENOMEM, and EINVAL if RLIMIT_NOFILE was lowered below the number of these sockets.
     #[allow(unsafe_code, reason = "std has no poll(2); see SAFETY")]
     pub fn wait(&mut self, at_most: Option<Duration>) -> io::Result<()> {
         let count = libc::nfds_t::try_from(self.0.len()).map_err(io::Error::other)?;
-        // Rounded up, so that the moment waited for has come; -1 is for ever.
+        // Rounding down would end the wait too early. -1 means no end.
         let milliseconds = at_most.map_or(-1, |time| {
             i32::try_from(time.as_micros().div_ceil(1000)).unwrap_or(i32::MAX)
         });
-        // SAFETY: the pointer and the count are those of one Vec of pollfd,
-        // which nobody else touches meanwhile. Descriptors that are closed by
-        // then are reported as such, not followed.
+        // SAFETY: pointer and count are those of one Vec of pollfd, which this function borrows
+        // mutably. For a descriptor that is closed, poll(2) reports POLLNVAL.
         let result = unsafe { libc::poll(self.0.as_mut_ptr(), count, milliseconds) };
         if result >= 0 {
             return Ok(());
@@ -74,7 +72,7 @@ impl Round {
         Err(error)
     }
 
-    /// Whether this socket has an error or has ended in both directions.
+    /// Whether the connection of this socket has ended, in both directions or by an error.
     #[must_use]
     pub fn is_over(&self, number: usize) -> bool {
         const OVER: libc::c_short = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
@@ -83,7 +81,7 @@ impl Round {
             .is_some_and(|socket| socket.revents & OVER != 0)
     }
 
-    /// Whether anything has come for this socket, an error included.
+    /// Whether this socket has an event, which may be an error.
     #[must_use]
     pub fn is_ready(&self, number: usize) -> bool {
         self.0.get(number).is_some_and(|socket| socket.revents != 0)
@@ -98,17 +96,17 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     #[test]
-    fn a_round_tells_who_is_ready() {
+    fn only_sockets_with_an_event_are_ready() {
         let (mut one, other) = UnixStream::pair().unwrap();
         let (silent, _kept) = UnixStream::pair().unwrap();
         let mut round = Round::default();
         let read = round.add(other.as_fd(), Interest::Read);
-        let nothing = round.add(silent.as_fd(), Interest::Read);
+        let none = round.add(silent.as_fd(), Interest::Read);
         round.wait(Some(Duration::ZERO)).unwrap();
-        assert!(!round.is_ready(read) && !round.is_ready(nothing));
+        assert!(!round.is_ready(read) && !round.is_ready(none));
         one.write_all(b"x").unwrap();
         round.wait(None).unwrap();
-        assert!(round.is_ready(read) && !round.is_ready(nothing));
+        assert!(round.is_ready(read) && !round.is_ready(none));
         drop(one);
         round.clear();
         let hung_up = round.add(other.as_fd(), Interest::Hangup);

@@ -1,13 +1,13 @@
-//! setsockopt(2) for options that neither the standard library nor socket2 has.
+//! setsockopt(2) for options that neither the standard library nor socket2 supports.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
-/// Sets an option whose value is an int.
+/// Sets a socket option whose value is an int.
 ///
 /// # Errors
 ///
-/// That of setsockopt(2).
+/// The error of setsockopt(2).
 #[allow(unsafe_code, reason = "no package here has these options; see SAFETY")]
 pub fn set(
     socket: BorrowedFd<'_>,
@@ -16,7 +16,7 @@ pub fn set(
     value: libc::c_int,
 ) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
-    // SAFETY: reads an int, which `value` is, and as many bytes as one has.
+    // SAFETY: setsockopt(2) reads `length` bytes, which is the size of `value`.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),

@@ -1,7 +1,7 @@
-//! A moment in UTC, broken into a date and a time of day.
+//! Splits a moment into a date and a time of day in UTC.
 //!
-//! The `time`, `chrono` and `jiff` packages do this and far more; what is
-//! needed here is one division and one well-known algorithm.
+//! Rejected: the packages `time`, `chrono` and `jiff`, which do far more. This needs a few
+//! divisions and one well-known algorithm.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,12 +22,13 @@ pub struct Utc {
     pub second: u64,
     /// Microsecond.
     pub microsecond: u32,
-    /// Day of the week, as HTTP writes it.
+    /// Day of the week, in HTTP's three letters.
     pub weekday: &'static str,
 }
 
 impl From<SystemTime> for Utc {
-    /// Moments before 1970 become 1970: a clock that wrong is not worth a panic.
+    /// A moment before 1970 becomes the beginning of 1970, because a wrong clock must not cause a
+    /// panic.
     fn from(time: SystemTime) -> Utc {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let seconds = since.as_secs();
@@ -47,7 +48,7 @@ impl From<SystemTime> for Utc {
 }
 
 impl Utc {
-    /// As RFC 3339 writes it, to the millisecond: `2026-11-20T09:12:12.172Z`.
+    /// The form of RFC 3339 with milliseconds: `2026-11-20T09:12:12.172Z`.
     #[must_use]
     pub fn rfc3339(&self) -> String {
         format!(
@@ -62,7 +63,7 @@ impl Utc {
         )
     }
 
-    /// As HTTP's `Date` has it (RFC 9110, section 5.6.7): `Fri, 20 Nov 2026 09:12:12 GMT`.
+    /// The form of HTTP's `Date` (RFC 9110, section 5.6.7): `Fri, 20 Nov 2026 09:12:12 GMT`.
     #[must_use]
     pub fn http(&self) -> String {
         let month = usize::try_from(self.month - 1).map_or("", |month| MONTHS[month]);
@@ -75,16 +76,15 @@ impl Utc {
 
 const SECONDS_PER_DAY: u64 = 86_400;
 
-/// 1970-01-01 was a Thursday.
+/// The days of the week, from that of 1970-01-01.
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-/// Days since 1970-01-01 to year, month and day: Howard Hinnant's
-/// `civil_from_days` (<https://howardhinnant.github.io/date_algorithms.html>),
-/// for days that are not negative. Years begin in March there, so that the leap
-/// day comes last.
+/// Converts days since 1970-01-01 to year, month and day. This is Howard Hinnant's
+/// `civil_from_days` (<https://howardhinnant.github.io/date_algorithms.html>), without negative
+/// days. Its years begin in March, so that the leap day comes last.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468; // since 0000-03-01
     let era = days / 146_097; // of 400 years
@@ -109,7 +109,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn moments_break_into_what_date_prints() {
+    fn moments_are_written_as_date_prints_them() {
         // date -u -d @SECONDS +%FT%TZ
         for (seconds, text) in [
             (0, "1970-01-01T00:00:00.000Z"),

@@ -143,6 +143,18 @@ pub fn no_grpc(stream: u32, status: &str, content_type: &str, page: &[u8]) -> Ve
     .concat()
 }
 
+/// A GOAWAY (section 6.8) with which a gRPC server asks for fewer pings.
+pub fn go_away_for_pings() -> Vec<u8> {
+    const ENHANCE_YOUR_CALM: u32 = 11;
+    let last_stream = 1_u32.to_be_bytes();
+    let payload = [
+        last_stream.as_slice(),
+        &ENHANCE_YOUR_CALM.to_be_bytes(),
+        b"too_many_pings",
+    ];
+    frame(GOAWAY, 0, 0, &payload.concat())
+}
+
 /// `ProbeResponse` with ready=true.
 pub const READY: &[u8] = &[0x0a, 0x02, 0x08, 0x01];
 

@@ -1,41 +1,41 @@
-//! Whether owner and mode of a socket file let this process connect to it. If they do, and it
-//! is refused, a security module has refused it.
+//! Decides whether the owner and the mode of a socket file allow this process to connect. If they
+//! do and the kernel refuses all the same, a security module is the cause.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
-/// The bit of CAP_DAC_OVERRIDE in a set of capabilities (capabilities(7)).
+/// The bit of CAP_DAC_OVERRIDE in a capability set (capabilities(7)).
 const DAC_OVERRIDE: u64 = 1 << 1;
 
-/// Write permission of the others, the lowest of the three.
+/// The write permission of others. That of the group and of the owner lie 3 and 6 bits higher.
 const WRITE: u32 = 0o002;
 
-/// How stat(2) shows an owner or a group for which this process' user namespace has no
-/// number (`/proc/sys/kernel/overflowuid`), in each system that does not change it.
+/// The id that stat(2) returns for an owner or a group which is not mapped into the user namespace
+/// of this process. It is the default of `/proc/sys/kernel/overflowuid`.
 const UNMAPPED: u32 = 65_534;
 
-/// Whom the kernel takes this process for.
+/// The credentials by which the kernel decides whether this process may write to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Credentials {
-    /// The effective user.
+    /// The effective user id.
     user: u32,
-    /// The effective group and the supplementary ones.
+    /// The effective group id and the supplementary ones.
     groups: Vec<u32>,
-    /// Whether CAP_DAC_OVERRIDE is effective: the mode is passed over.
+    /// Whether CAP_DAC_OVERRIDE is effective, with which the kernel ignores a file's mode.
     overrides: bool,
 }
 
-/// Whether owner and mode of the socket let this process write to it, which is what
-/// connect(2) asks of it (unix(7)). `false` also where that cannot be known, so that nothing
-/// is claimed: without /proc, or where the socket's owner and mode are not to be seen.
+/// Whether the owner and the mode of the socket allow this process to write to it, which connect(2)
+/// requires (unix(7)). It is false if this cannot be known, so that no message claims too much:
+/// without /proc, or if stat(2) fails on the socket.
 ///
-/// This is not found out by trying: a security module that refuses connect(2) may refuse
-/// open(2) for writing, too (SELinux' sock_file { write }, AppArmor's rules without a "w"),
-/// and access(2) goes by the real user. The directories on the way need no look of their own:
-/// stat(2) searches each of them with the same permissions as connect(2) does, and fails if
-/// one of them may not be searched. An access control list (acl(5)) is not considered.
-pub(super) fn lets_us_write(path: &Path) -> bool {
+/// Rejected: trying it. A security module that refuses connect(2) may refuse open(2) for writing,
+/// too (SELinux' sock_file { write }, AppArmor's rules without a "w"), and access(2) goes by the
+/// real user id. The directories of the path need no check, because stat(2) needs the same search
+/// permissions as connect(2), and fails without them. An access control list (acl(5)) is not
+/// considered.
+pub(super) fn allows_writing(path: &Path) -> bool {
     let Ok(found) = fs::metadata(path) else {
         return false;
     };
@@ -50,16 +50,17 @@ pub(super) fn lets_us_write(path: &Path) -> bool {
         && may_write(found.mode(), found.uid(), found.gid(), &this_process)
 }
 
-/// What a file's mode, owner and group let this process do (`path_resolution(7)`): the bits of the
-/// first class that it belongs to decide, even if those of a later one would give more.
+/// Whether a file's mode, owner and group allow this process to write (`path_resolution(7)`). The
+/// first class that the process belongs to decides: owner, group, others. A later class does not
+/// count, even if its bits allow more.
 fn may_write(mode: u32, owner: u32, group: u32, this_process: &Credentials) -> bool {
     let by_owner = mode & (WRITE << 6) != 0;
     let by_group = mode & (WRITE << 3) != 0;
     let by_others = mode & WRITE != 0;
     if owner == UNMAPPED || group == UNMAPPED {
-        // Over a file of which a number is unknown here, a capability has no effect, and
-        // this process' own number is not that of the file, though it looks the same
-        // (user_namespaces(7)). What all bits give is given all the same.
+        // The real ids of this file are unknown (user_namespaces(7)). A capability has no effect on
+        // it, and an equal id of this process is another one. Only if all three classes may write,
+        // this process may.
         return by_owner && by_group && by_others;
     }
     if this_process.overrides {
@@ -73,15 +74,15 @@ fn may_write(mode: u32, owner: u32, group: u32, this_process: &Credentials) -> b
     }
 }
 
-/// Of the text of /proc/self/status (`proc_pid_status(5)`). `None` if a line is missing, or
-/// has another form.
+/// Parses the text of /proc/self/status (`proc_pid_status(5)`). Returns `None` if a line is missing
+/// or malformed.
 fn credentials(status: &str) -> Option<Credentials> {
     let field = |name: &str| {
         status
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
     };
-    // Real, effective, saved, and that of the file system.
+    // The ids of a line are the real, the effective, the saved and the file system's.
     let effective =
         |name: &str| -> Option<u32> { field(name)?.split_whitespace().nth(1)?.parse().ok() };
     let mut groups = vec![effective("Gid")?];
@@ -116,18 +117,18 @@ mod tests {
         };
         let bare_root = user(0, &[0]);
         let other = user(1000, &[1000, 2000]);
-        for (mode, owner, group, who, expected) in [
-            // The capability passes over all.
+        for (mode, owner, group, process, expected) in [
+            // The capability overrides the mode.
             (0o000, 1000, 1000, &root, true),
             (0o755, 0, 0, &root, true),
-            // Root without it is like anybody else.
+            // Root without the capability is an ordinary user.
             (0o755, 0, 0, &bare_root, true),
             (0o755, 1000, 1000, &bare_root, false),
             (0o055, 0, 0, &bare_root, false),
-            // The owner, even if others may more.
+            // The owner's bits decide, even if those of others allow more.
             (0o200, 1000, 0, &other, true),
             (0o077, 1000, 1000, &other, false),
-            // The effective group, a supplementary one, neither.
+            // The effective group, a supplementary one, and neither.
             (0o020, 0, 1000, &other, true),
             (0o020, 0, 2000, &other, true),
             (0o707, 0, 2000, &other, false),
@@ -137,28 +138,34 @@ mod tests {
             (0o777, 0, 0, &other, true),
             (0o002, 0, 0, &other, true),
             (0o775, 0, 0, &other, false),
-            // With the bits of the type, as stat(2) has them.
+            // With the bits of the file type, which stat(2) returns, too.
             (0o140_755, 0, 0, &other, false),
             (0o140_777, 0, 0, &other, true),
         ] {
-            let found = may_write(mode, owner, group, who);
-            assert_eq!(found, expected, "{mode:o} of {owner}:{group} by {who:?}");
+            let found = may_write(mode, owner, group, process);
+            assert_eq!(
+                found, expected,
+                "{mode:o} of {owner}:{group} by {process:?}"
+            );
         }
     }
 
     #[test]
-    fn nothing_is_claimed_of_an_owner_without_a_number() {
+    fn an_unmapped_owner_may_write_only_where_all_may() {
         let root = Credentials {
             overrides: true,
             ..user(0, &[0])
         };
         let unmapped = user(UNMAPPED, &[UNMAPPED]);
         for (owner, group) in [(UNMAPPED, UNMAPPED), (UNMAPPED, 0), (0, UNMAPPED)] {
-            for who in [&root, &unmapped] {
+            for process in [&root, &unmapped] {
                 for mode in [0o755, 0o700, 0o770, 0o077] {
-                    assert!(!may_write(mode, owner, group, who), "{mode:o} by {who:?}");
+                    assert!(
+                        !may_write(mode, owner, group, process),
+                        "{mode:o} by {process:?}"
+                    );
                 }
-                assert!(may_write(0o777, owner, group, who), "{who:?}");
+                assert!(may_write(0o777, owner, group, process), "{process:?}");
             }
         }
     }
@@ -182,30 +189,30 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_missing_or_odd_is_no_claim() {
+    fn a_missing_or_malformed_line_gives_no_credentials() {
         let status = "Uid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t10\nCapEff:\t0\n";
         assert!(credentials(status).is_some());
-        for (line, odd) in [
+        for (line, malformed) in [
             ("Uid:\t1\t2\t3\t4\n", "Uid:\t1\n"),
             ("Gid:\t5\t6\t7\t8\n", "Gid:\tx\tx\n"),
             ("Groups:\t10\n", "Groups:\t-1\n"),
             ("CapEff:\t0\n", "CapEff:\t\n"),
         ] {
-            for text in ["", odd] {
+            for text in ["", malformed] {
                 assert_eq!(credentials(&status.replace(line, text)), None, "{text:?}");
             }
         }
     }
 
     #[test]
-    fn this_process_can_be_read() {
+    fn the_status_of_this_process_is_parsed() {
         let status = fs::read_to_string("/proc/self/status").unwrap();
         assert!(credentials(&status).is_some(), "{status}");
     }
 
     #[test]
-    fn what_is_no_socket_or_not_there_is_no_claim() {
-        assert!(!lets_us_write(Path::new("/proc/self/status")));
-        assert!(!lets_us_write(Path::new("/does/not/exist")));
+    fn a_missing_file_or_another_kind_of_file_does_not_allow_writing() {
+        assert!(!allows_writing(Path::new("/proc/self/status")));
+        assert!(!allows_writing(Path::new("/does/not/exist")));
     }
 }

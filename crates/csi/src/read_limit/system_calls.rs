@@ -15,10 +15,10 @@ use std::os::fd::RawFd;
 
 use libc::{iovec, msghdr, ssize_t};
 
-/// `struct user_msghdr`, as the kernel has it. That of the C library may be another:
-/// musl's counts are shorter, with padding that nobody initialises.
+/// The kernel's `struct user_msghdr`. The C library's `msghdr` may differ: musl's counts are
+/// shorter, and callers do not initialise the padding behind them.
 #[repr(C)]
-struct Message {
+struct KernelMsghdr {
     name: *mut c_void,
     name_length: c_uint,
     parts: *mut iovec,
@@ -28,100 +28,102 @@ struct Message {
     flags: c_uint,
 }
 
-/// Counts in C are of a different type on each platform; none is larger than a usize.
-fn count<T: TryInto<usize>>(count: T) -> usize {
+/// Converts a count of C, whose type differs between platforms. No such type is larger than a
+/// usize.
+fn to_usize<T: TryInto<usize>>(count: T) -> usize {
     count.try_into().unwrap_or_default()
 }
 
-/// One that was given in the same type before.
-fn given<T: TryFrom<usize> + Default>(count: usize) -> T {
+/// Converts a count back to C's type, in which it fits because it came in that type.
+fn from_usize<T: TryFrom<usize> + Default>(count: usize) -> T {
     T::try_from(count).unwrap_or_default()
 }
 
-impl Message {
-    fn new(message: &msghdr) -> Message {
-        Message {
+impl KernelMsghdr {
+    fn new(message: &msghdr) -> KernelMsghdr {
+        KernelMsghdr {
             name: message.msg_name,
             name_length: message.msg_namelen,
             parts: message.msg_iov,
-            parts_count: count(message.msg_iovlen),
+            parts_count: to_usize(message.msg_iovlen),
             control: message.msg_control,
-            control_length: count(message.msg_controllen),
+            control_length: to_usize(message.msg_controllen),
             flags: 0,
         }
     }
 
-    /// How many bytes its parts have.
+    /// The number of bytes in all parts.
     fn length(&self) -> ssize_t {
         if self.parts.is_null() {
             return 0;
         }
-        // SAFETY: as many as the caller of sendmsg(2) has said, which are its own.
+        // SAFETY: pointer and count are those that the caller of sendmsg(2) passed.
         let parts = unsafe { std::slice::from_raw_parts(self.parts, self.parts_count) };
-        given(parts.iter().map(|part| part.iov_len).sum())
+        from_usize(parts.iter().map(|part| part.iov_len).sum())
     }
 }
 
-/// recvmsg(2), which tells `super` what came.
+/// recvmsg(2), which counts what it reads from a driver's socket, and reports end of file once the
+/// driver has sent its limit.
 ///
 /// # Safety
 ///
-/// As of recvmsg(2).
-// SAFETY: the name, arguments and result are those of the function in POSIX.
+/// The caller's duties are those of recvmsg(2).
+// SAFETY: name, arguments and result are those of the function in POSIX.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn recvmsg(socket: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
     let is_data = flags & libc::MSG_ERRQUEUE == 0;
-    // SAFETY: the caller gives a msghdr that nobody else uses meanwhile.
+    // SAFETY: the caller passes a msghdr, and nothing else uses it during this call.
     let message = unsafe { &mut *message };
-    // musl's resolver asks from whom it comes, gRPC does not.
+    // musl's resolver asks for the sender's address, and gRPC does not.
     if is_data && message.msg_name.is_null() && super::is_exhausted(socket) {
         return 0;
     }
-    let mut asked = Message::new(message);
-    // SAFETY: what it points to is the caller's msghdr's, and lives as long as that.
+    let mut header = KernelMsghdr::new(message);
+    // SAFETY: the pointers in `header` are those of the caller's msghdr, which outlives this call.
     let received = unsafe {
         libc::syscall(
             libc::SYS_recvmsg,
             c_long::from(socket),
-            &raw mut asked,
+            &raw mut header,
             c_long::from(flags),
         )
     };
     if received >= 0 {
-        message.msg_namelen = asked.name_length;
-        message.msg_controllen = given(asked.control_length);
-        message.msg_flags = given(count(asked.flags));
+        message.msg_namelen = header.name_length;
+        message.msg_controllen = from_usize(header.control_length);
+        message.msg_flags = from_usize(to_usize(header.flags));
         if is_data {
-            super::count_read(socket, count(received));
+            super::count_read(socket, to_usize(received));
         }
     }
-    // An error is -1 here, too, and its number where the caller looks for it.
+    // syscall(2) reports an error as the caller expects it: -1, and errno.
     ssize_t::try_from(received).unwrap_or(-1)
 }
 
-/// sendmsg(2), which does as if what a driver does not take had been sent, and what comes after
-/// its answer, too.
+/// sendmsg(2), which pretends success on a driver's socket if the driver does not read, and after
+/// the driver's reply.
 ///
 /// # Safety
 ///
-/// As of sendmsg(2).
+/// The caller's duties are those of sendmsg(2).
 // SAFETY: as above.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sendmsg(socket: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
-    // With that flag it is musl's resolver that sends, maybe to where a driver was before.
-    // Asked first, for it may change errno.
+    // Only musl's resolver sets MSG_FASTOPEN, and its socket may have the descriptor that a
+    // driver's socket had. This comes before the system call, because it may change errno.
     let is_grpc = flags & libc::MSG_FASTOPEN == 0 && super::is_driver(socket);
-    // SAFETY: the caller gives a msghdr that nobody changes meanwhile.
-    let asked = Message::new(unsafe { &*message });
+    // SAFETY: the caller passes a msghdr, and nothing changes it during this call.
+    let header = KernelMsghdr::new(unsafe { &*message });
     if is_grpc && super::is_answered(socket) {
-        return asked.length();
+        return header.length();
     }
-    // SAFETY: what it points to is the caller's msghdr's, and is only read.
+    // SAFETY: the pointers in `header` are those of the caller's msghdr. The kernel only reads it.
     let sent = unsafe {
         libc::syscall(
             libc::SYS_sendmsg,
             c_long::from(socket),
-            &raw const asked,
+            &raw const header,
             c_long::from(flags),
         )
     };
@@ -132,12 +134,13 @@ unsafe extern "C" fn sendmsg(socket: c_int, message: *const msghdr, flags: c_int
             Some(libc::EAGAIN | libc::EPIPE | libc::ECONNRESET | libc::ENOBUFS | libc::ENOMEM)
         )
     };
-    // linked/unthreaded.rs stands on this: for EAGAIN or ENOBUFS C-core would poll for up to ten
-    // seconds in the one thread that serves the calls of all drivers.
+    // This is load-bearing for linked/unthreaded.rs: on EAGAIN or ENOBUFS C-core would poll for up
+    // to ten seconds in its one thread, and the calls of all drivers would wait. So gRPC never gets
+    // either error from a driver's socket.
     if sent < 0 && is_grpc && is_refused() {
-        // SAFETY: takes two numbers. The socket is the caller's, and open.
+        // SAFETY: shutdown(2) takes two numbers. The socket is open, because its owner calls this.
         unsafe { libc::shutdown(socket, libc::SHUT_RD) };
-        return asked.length();
+        return header.length();
     }
     ssize_t::try_from(sent).unwrap_or(-1)
 }
@@ -145,19 +148,19 @@ unsafe extern "C" fn sendmsg(socket: c_int, message: *const msghdr, flags: c_int
 /// The number by which the kernel knows a socket while it is open; 0 if it does not tell.
 pub(super) fn inode(socket: RawFd) -> u64 {
     let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: writes a stat, which this is.
+    // SAFETY: fstat(2) writes one stat, which `status` has room for.
     let result = unsafe { libc::fstat(socket, status.as_mut_ptr()) };
     if result != 0 {
         return 0;
     }
-    // SAFETY: fstat(2) has succeeded, and so has written all of it.
+    // SAFETY: fstat(2) has succeeded, so all of `status` is written.
     unsafe { status.assume_init() }.st_ino
 }
 
-/// Whether there are bytes to read. A number that is no socket any more has none.
+/// Whether a socket has bytes to read. It is false if the descriptor is closed.
 pub(super) fn has_bytes(socket: RawFd) -> bool {
     let mut bytes: c_int = 0;
-    // SAFETY: FIONREAD (ioctl_tty(2), tcp(7), unix(7)) writes an int, which this is.
+    // SAFETY: FIONREAD writes one int, which `bytes` is (ioctl_tty(2), tcp(7), unix(7)).
     let result = unsafe { libc::ioctl(socket, libc::FIONREAD, &raw mut bytes) };
     result == 0 && bytes > 0
 }

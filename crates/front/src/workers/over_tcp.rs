@@ -37,7 +37,7 @@ pub(super) fn open<S: Site>(
                 .name("request".to_owned())
                 .stack_size(STACK)
                 .spawn(move || {
-                    let error = panics::caught(|| serve(&far, &work));
+                    let error = panics::catch(|| serve(&far, &work));
                     let reason = error.unwrap_or_else(io::Error::other);
                     fatal(&format!("cannot serve HTTP any more: {reason}"));
                 })?;

@@ -1,35 +1,30 @@
-//! The driver's name, for metrics and people: asked in the background until it
-//! is learned, then never again. Nothing waits for it.
+//! The driver's name, for metrics and logs. A thread asks the driver for it until the driver has
+//! returned one, and then ends. Nothing else waits for the name.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use program::escape;
+use csi::identity::{GET_PLUGIN_INFO, GetPluginInfoRequest};
+use csi::{CallError, Caller, Code, ConnectError, CsiAddress, Deadline, Limits, Reason};
 use program::log_throttle::LogThrottle;
-use program::panics;
+use program::{escape, panics};
 
-use crate::address::CsiAddress;
-use crate::call::{Caller, Limits};
-use crate::connect::connect_if_there;
-use crate::deadline::Deadline;
-use crate::error::{CallError, Code, ConnectError, Reason};
-use crate::identity::{GET_PLUGIN_INFO, GetPluginInfoRequest};
-
-/// What the driver is called until it has said its name; upstream's word.
+/// The name of a driver that has not returned its own yet. Upstream's metrics use the same.
 pub const UNKNOWN: &str = "unknown-driver";
 
-/// From the beginning of one attempt to that of the next: within this time of
-/// the driver's first healthy answer its name is known.
+/// The time from the beginning of one attempt to the beginning of the next. The name is known
+/// within this time of the driver's first healthy answer.
 const PACE: Duration = Duration::from_secs(1);
 
-/// What an attempt has, over the lookup of the host's name, connecting and the call, so that
-/// one which hangs does not hold up the next. A driver that needs longer has all of
-/// --probe-timeout every second time.
+/// The time for a quick attempt, which covers the lookup of the host, the connection and the call.
+/// It is below [`PACE`], so that an attempt that hangs does not delay the next one. If a quick
+/// attempt is too slow, the next one gets all of --probe-timeout, and so every second one.
 const QUICK: Duration = Duration::from_millis(900);
 
-/// Twice what the specification allows. It is in each line of the metrics.
+/// The longest name that is kept, in bytes: twice what the CSI specification allows. Each line of
+/// the metrics contains the name.
 const NAME_MAX: usize = 126;
 
 const STACK: usize = 256 * 1024;
@@ -37,8 +32,8 @@ const STACK: usize = 256 * 1024;
 /// A name that may not be known yet.
 #[derive(Clone)]
 pub struct DriverName {
-    told: Arc<OnceLock<String>>,
-    until_then: Arc<str>,
+    learned: Arc<OnceLock<String>>,
+    fallback: Arc<str>,
     /// Whether the driver answered the last probe.
     answers: Arc<AtomicBool>,
 }
@@ -50,40 +45,40 @@ impl Default for DriverName {
 }
 
 impl DriverName {
-    /// A name that is this one until the driver has told its own.
+    /// A name that is `fallback` until the driver has returned its own.
     #[must_use]
-    pub fn or(until_then: &str) -> DriverName {
+    pub fn or(fallback: &str) -> DriverName {
         DriverName {
-            told: Arc::default(),
-            until_then: until_then.into(),
+            learned: Arc::default(),
+            fallback: fallback.into(),
             answers: Arc::default(),
         }
     }
 
-    /// The name.
+    /// The driver's own name, or the fallback.
     #[must_use]
     pub fn get(&self) -> &str {
-        self.told.get().map_or(&self.until_then, String::as_str)
+        self.learned.get().map_or(&self.fallback, String::as_str)
     }
 
-    /// Sets the name, once: the first one stays.
+    /// Sets the driver's own name. A second call has no effect.
     pub fn set(&self, name: String) {
-        // An error is the name that came second.
-        let _ = self.told.set(name);
+        // The error is the second name.
+        let _ = self.learned.set(name);
     }
 
-    /// Takes in whether the driver answered a probe. Why the name cannot be learned is worth
-    /// a log line only then: of a driver that does not answer the probes tell.
+    /// Records whether the driver answered a probe. Only if it does, a name that it does not return
+    /// in time is worth a log line; otherwise the probes log the failure already.
     pub fn probed(&self, answers: bool) {
         self.answers.store(answers, Ordering::Relaxed);
     }
 
-    /// Starts asking. `on_call` hears of each GetPluginInfo call that was made:
-    /// its code and how long it took.
+    /// Starts the thread that asks the driver. It calls `on_call` after each GetPluginInfo call,
+    /// with the status code and how long the call took.
     ///
     /// # Errors
     ///
-    /// When the thread cannot be started.
+    /// The kernel refuses the thread.
     pub fn learn(
         &self,
         address: CsiAddress,
@@ -111,8 +106,8 @@ impl DriverName {
         let mut quick = true;
         loop {
             let began = Instant::now();
-            let this_time = if quick { timeout.min(QUICK) } else { timeout };
-            let answer = panics::caught(|| ask(address, caller, this_time, on_call))
+            let time = if quick { timeout.min(QUICK) } else { timeout };
+            let answer = panics::catch(|| ask(address, caller, time, on_call))
                 .unwrap_or_else(|panic| Err(NameError::Unusable(format!("panic: {panic}"))));
             let failure = match answer {
                 Ok(name) => {
@@ -120,11 +115,11 @@ impl DriverName {
                     log::info!(driver = self.get(); "CSI driver name");
                     return;
                 }
-                Err(NameError::NotThere) => None,
+                Err(NameError::NotConnected) => None,
                 Err(NameError::TooSlow(reason)) => {
-                    let had_all_the_time = this_time == timeout;
+                    let had_whole_timeout = time == timeout;
                     quick = !quick;
-                    let is_news = had_all_the_time && self.answers.load(Ordering::Relaxed);
+                    let is_news = had_whole_timeout && self.answers.load(Ordering::Relaxed);
                     is_news.then_some(("too slow", reason))
                 }
                 Err(NameError::Unusable(reason)) => Some(("unusable", reason)),
@@ -142,13 +137,13 @@ impl DriverName {
     }
 }
 
-/// Why an attempt did not learn the name.
+/// The reason why an attempt has no name.
 enum NameError {
-    /// There is no connection to be had. The probes tell of that.
-    NotThere,
-    /// The driver, or the lookup of its host's name, took too long.
+    /// The driver cannot be connected to. The probes log that.
+    NotConnected,
+    /// The driver, or the lookup of its host, took too long.
     TooSlow(String),
-    /// The driver gave an error, or no name.
+    /// The driver returned an error or an empty name.
     Unusable(String),
 }
 
@@ -156,7 +151,7 @@ impl From<ConnectError> for NameError {
     fn from(error: ConnectError) -> NameError {
         match error.reason {
             Reason::TimedOut | Reason::QueueFull => NameError::TooSlow(error.to_string()),
-            _ => NameError::NotThere,
+            _ => NameError::NotConnected,
         }
     }
 }
@@ -180,7 +175,7 @@ fn ask(
     on_call: &dyn Fn(Code, Duration),
 ) -> Result<String, NameError> {
     let deadline = Deadline::new(Instant::now(), timeout);
-    let connection = connect_if_there(address, deadline.at())?;
+    let connection = csi::connect_if_there(address, deadline.at())?;
     let calling = Instant::now();
     let reply = caller.call(
         &GET_PLUGIN_INFO,
