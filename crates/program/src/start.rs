@@ -34,7 +34,7 @@ pub unsafe fn run(program: &'static Program, own: &[&str], main: fn(&Start) -> E
     // SAFETY: the caller promises it.
     unsafe { environment::clean(own) };
     panics::install_hook();
-    let exit = panics::caught(|| main(&start))
+    let exit = panics::catch(|| main(&start))
         .unwrap_or_else(|panic| report_panic(program, &panic.to_string()));
     // Not by returning from main: the C library would run C++'s destructors, which gRPC's thread
     // still uses, and that thread is not waited for.
@@ -51,14 +51,14 @@ pub const NO_RANDOM_BYTES: &str =
 /// sources.
 #[must_use]
 pub fn has_random_bytes() -> bool {
-    panics::caught(RandomState::new).is_ok()
+    panics::catch(RandomState::new).is_ok()
 }
 
 /// Logs why the process fails and leaves the reason for kubelet. Gives the exit code back.
 #[must_use]
 pub fn fail(exit: Exit, what: &str, reason: &str) -> Exit {
     exit::clean_up();
-    exit::last_words(reason);
+    exit::write_termination_message(reason);
     fail_quietly(exit, what, reason)
 }
 
@@ -73,8 +73,8 @@ pub fn fail_quietly(exit: Exit, what: &str, reason: &str) -> Exit {
 
 fn report_panic(program: &'static Program, panic: &str) -> Exit {
     exit::clean_up();
-    exit::last_words(panic);
-    let is_logged = panics::caught(|| {
+    exit::write_termination_message(panic);
+    let is_logged = panics::catch(|| {
         // Has no effect if logging was started before the panic.
         logging::init(program, Format::Text, 0);
         fail_quietly(Exit::CANNOT_RUN, "Panic, this is a bug", panic)

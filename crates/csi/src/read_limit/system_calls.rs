@@ -1,12 +1,12 @@
-//! recvmsg(2) and sendmsg(2), by which gRPC's C-core reads and writes its sockets. In this
-//! program only musl's resolver calls them as well. The linker finds them here before those of
-//! the C library, and a call that is not about a driver's socket goes to the kernel as it is.
+//! recvmsg(2) and sendmsg(2), by which gRPC's C-core reads and writes its sockets. musl's resolver
+//! is the only other caller in this program. The linker takes these definitions before those of
+//! the C library. They pass each call to the kernel unchanged if it is not about a driver's socket.
 //!
-//! Rejected: `epoll_ctl` beside them, which takes EPOLLOUT away from a driver's socket. The
-//! socket always has room, so C-core has no use for the event, and the kernel wakes gRPC's
-//! thread with it each time the driver reads. That was here before, with `epoll_create1` and
-//! `epoll_wait`, which musl has in the same object file. A probe stays well within
-//! the bound on its processor time without it (docs/footprint.md).
+//! Rejected: replacing `epoll_ctl` as well, to remove EPOLLOUT. The socket always has room, so
+//! C-core has no use for that event, and the kernel wakes gRPC's thread with it each time the
+//! driver reads. It would need `epoll_create1` and `epoll_wait`, too, which musl has in the same
+//! object file, and a probe stays within the bound on its processor time without it
+//! (docs/footprint.md).
 
 #![allow(unsafe_code, reason = "the C library's functions, see SAFETY at each")]
 
