@@ -10,6 +10,7 @@ mod connect;
 mod deadline;
 mod driver_name;
 mod error;
+pub mod flags;
 pub mod grpc_health;
 pub mod identity;
 mod messages;
