@@ -4,12 +4,13 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use program::exit::Exit;
+use program::flags::Warning;
 use program::logging::{self, Format};
 use program::signal::{self, Stop};
 use program::start::{self, Start, fail, print};
 
 use crate::PROGRAM;
-use crate::flags::{self, Command, Options, Warning};
+use crate::flags::{self, Command, Options};
 use crate::sidecar::{NotServing, Sidecar};
 use crate::{install, once};
 
@@ -25,7 +26,7 @@ pub fn run(start: &Start) -> Exit {
         Ok(Command::Version) => print(&flags::version()),
         Err(error) => {
             logging::init(&PROGRAM, error.format, 0);
-            let what = "Bad command line, see livenessprobe --help";
+            let what = &format!("Bad command line, see {} --help", PROGRAM.name);
             if error.is_once {
                 start::fail_quietly(error.exit, what, &error.message)
             } else {
@@ -103,6 +104,6 @@ fn install(to: &Path, warnings: &[Warning]) -> Exit {
 
 fn warn(warnings: &[Warning]) {
     for warning in warnings {
-        log::warn!(reason = warning.reason; "{}", warning.what);
+        log::warn!(reason = warning.reason; "{}", warning.message);
     }
 }

@@ -10,6 +10,7 @@ mod code;
 mod connect;
 mod deadline;
 mod error;
+pub mod flags;
 pub mod grpc_health;
 pub mod identity;
 mod messages;

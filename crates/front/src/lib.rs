@@ -21,6 +21,7 @@ mod client;
 mod connected_pairs;
 mod event_loop;
 mod exchange;
+pub mod flags;
 mod front;
 pub mod head;
 mod held;

@@ -7,6 +7,7 @@ pub mod duration;
 pub mod environment;
 pub mod escape;
 pub mod exit;
+pub mod flags;
 pub mod host_port;
 mod identity;
 mod log_queue;

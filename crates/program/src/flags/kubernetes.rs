@@ -1,12 +1,10 @@
-//! What becomes of a manifest's `$(NAME)` on its way here
+//! References to variables, `$(NAME)`, that Kubernetes did not replace or replaced by nothing
 //! (<https://kubernetes.io/docs/tasks/inject-data-application/define-environment-variable-container/>).
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 
-use super::Warning;
-
-/// Why there is a `$(NAME)` in this text, if there is one: a hint for a message.
+/// A hint for a message about this text, if there is a `$(NAME)` in it: why it is still there.
 pub(super) fn unexpanded(text: &str) -> Option<String> {
     let (_, rest) = text.split_once("$(")?;
     let name = match rest.split_once(')') {
@@ -19,17 +17,15 @@ pub(super) fn unexpanded(text: &str) -> Option<String> {
     ))
 }
 
-/// The warning about a value that can be used although there is a `$(NAME)` in it.
-pub(super) fn warning(name: &str, value: &OsStr) -> Option<Warning> {
-    let value = value.to_string_lossy();
-    let hint = unexpanded(&value)?;
-    Some(Warning {
-        what: "Reference to a variable that was not replaced",
-        reason: format!("{name}={value} is used as it stands; {hint}"),
-    })
+/// The message about this text, with that hint where it applies.
+pub(super) fn hinted(message: String, text: &str) -> String {
+    match unexpanded(text) {
+        Some(hint) => format!("{message}; {hint}"),
+        None => message,
+    }
 }
 
-/// What Kubernetes takes for a variable's name.
+/// Whether Kubernetes accepts this as the name of a variable.
 fn is_variable(name: &str) -> bool {
     !name.is_empty()
         && name
@@ -37,9 +33,10 @@ fn is_variable(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
-/// The first variable that by its name should hold an address, and is empty: the likely
-/// reason why `$(POD_IP):9808` came as `:9808`.
-pub(super) fn emptied(environment: &[(OsString, OsString)]) -> Option<String> {
+/// The first variable that should hold an address, to judge by its name, and is empty. It is the
+/// likely reason why `$(POD_IP):9808` became `:9808`.
+#[must_use]
+pub fn empty_address_variable(environment: &[(OsString, OsString)]) -> Option<String> {
     environment
         .iter()
         .filter(|(_, value)| value.is_empty())
@@ -58,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_kubernetes_left_alone_is_named() {
+    fn a_reference_that_was_not_replaced_is_named() {
         for (text, name) in [
             ("$(POD_IP):9808", "POD_IP"),
             ("[$(POD.IP-6)]:9808", "POD.IP-6"),
@@ -87,7 +84,7 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect();
-            emptied(&variables)
+            empty_address_variable(&variables)
         };
         for name in ["POD_IP", "HOST_IP", "podIP", "BIND_ADDR", "NODE_HOST", "IP"] {
             assert_eq!(

@@ -1,33 +1,34 @@
-//! Go's flag syntax: from words to pairs of flag and value
+//! Go's flag syntax: from arguments to pairs of flag and value
 //! (<https://pkg.go.dev/flag#hdr-Command_line_flag_syntax>).
 //!
-//! pico-args reads a command line by other rules, so this stands before it.
+//! pico-args reads a command line by other rules, so this comes before it.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
-use super::kubernetes;
-use super::table::{self, Flag};
+use super::{Flag, Table, kubernetes};
 
-/// The words that have not been read yet.
-pub struct Words<I> {
-    unread: I,
-    /// How many empty words stood behind all others. Charts render such from an empty
-    /// list of arguments.
+/// The arguments that have not been read yet.
+pub struct Words<'t, T: 'static> {
+    table: &'t Table<T>,
+    unread: std::vec::IntoIter<OsString>,
+    /// How many empty arguments followed all others. Charts render such from an empty list of
+    /// arguments.
     pub empty_at_end: usize,
 }
 
-impl<I: Iterator<Item = OsString>> Words<I> {
-    pub fn new(words: impl IntoIterator<IntoIter = I>) -> Words<I> {
+impl<'t, T> Words<'t, T> {
+    pub fn new(table: &'t Table<T>, arguments: Vec<OsString>) -> Words<'t, T> {
         Words {
-            unread: words.into_iter(),
+            table,
+            unread: arguments.into_iter(),
             empty_at_end: 0,
         }
     }
 
-    /// The next flag and its value; a bool without one has "true". `None` at
+    /// The next flag and its value; a true-or-false flag without a value has "true". `None` at
     /// the end.
-    pub fn next_flag(&mut self) -> Result<Option<(&'static Flag, OsString)>, String> {
+    pub fn next_flag(&mut self) -> Result<Option<(&'static Flag<T>, OsString)>, String> {
         let Some(word) = self.unread.next() else {
             return Ok(None);
         };
@@ -41,9 +42,9 @@ impl<I: Iterator<Item = OsString>> Words<I> {
             return self.end_at(&word);
         }
         let bytes = word.as_bytes();
-        // A lone dash is a word like any other.
+        // A lone dash is no flag in Go.
         if bytes.len() < 2 || bytes[0] != b'-' {
-            return Err(leftover(&word));
+            return Err(self.leftover(&word));
         }
         let named = bytes[1..].strip_prefix(b"-").unwrap_or(&bytes[1..]);
         if matches!(named.first(), None | Some(b'-' | b'=')) {
@@ -59,14 +60,14 @@ impl<I: Iterator<Item = OsString>> Words<I> {
             ),
             None => (named, None),
         };
-        let flag = table::find(name).ok_or_else(|| {
+        let flag = self.table.find(name).ok_or_else(|| {
             let message = format!("unknown flag --{}", OsStr::from_bytes(name).display());
-            hinted(message, &word)
+            kubernetes::hinted(message, &word.to_string_lossy())
         })?;
         let value = match value {
             Some(value) => value,
             None if flag.is_bool() => "true".into(),
-            // The next word, whatever it looks like.
+            // Go takes the next argument, even one that looks like a flag.
             None => self
                 .unread
                 .next()
@@ -75,39 +76,32 @@ impl<I: Iterator<Item = OsString>> Words<I> {
         Ok(Some((flag, value)))
     }
 
-    /// Ends the flags at a word that is none: nothing but empty ones may follow, and be
-    /// this one.
-    fn end_at<T>(&mut self, word: &OsStr) -> Result<Option<T>, String> {
+    /// Ends the flags at an argument that is none. It and all that follow must be empty.
+    fn end_at<F>(&mut self, word: &OsStr) -> Result<Option<F>, String> {
         let mut count = 1;
         if !word.is_empty() {
-            return Err(leftover(word));
+            return Err(self.leftover(word));
         }
         for rest in self.unread.by_ref() {
             if !rest.is_empty() {
-                return Err(leftover(word));
+                return Err(self.leftover(word));
             }
             count += 1;
         }
         self.empty_at_end = count;
         Ok(None)
     }
-}
 
-/// Upstream ignores what stands behind the flags. It is never meant: most often
-/// it is the value of a bool, which takes none, and all flags behind it are lost.
-fn leftover(word: &OsStr) -> String {
-    let message = format!(
-        "unexpected argument {}; every argument is a flag, such as --csi-address=/csi/csi.sock, \
-         and the value of a true-or-false flag needs an equals sign",
-        shown(word)
-    );
-    hinted(message, word)
-}
-
-fn hinted(message: String, word: &OsStr) -> String {
-    match kubernetes::unexpanded(&word.to_string_lossy()) {
-        Some(hint) => format!("{message}; {hint}"),
-        None => message,
+    /// Upstream ignores all arguments from the first that is no flag. Most often that one is
+    /// meant as the value of a true-or-false flag, and the flags after it are lost in silence.
+    fn leftover(&self, word: &OsStr) -> String {
+        let message = format!(
+            "unexpected argument {}; every argument is a flag, such as {}, and the value of a \
+             true-or-false flag needs an equals sign",
+            shown(word),
+            self.table.example
+        );
+        kubernetes::hinted(message, &word.to_string_lossy())
     }
 }
 
