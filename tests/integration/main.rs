@@ -51,3 +51,4 @@ mod signals;
 mod soak;
 mod socket_life;
 mod watchdog;
+mod workspace;

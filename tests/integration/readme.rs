@@ -11,7 +11,6 @@ use super::support::{Dir, Driver, Sidecar, h2, sidecar};
 const README: &str = include_str!("../../README.md");
 const USAGE: &str = include_str!("../../docs/usage.md");
 const BUILDING: &str = include_str!("../../docs/building.md");
-const ARCHITECTURE: &str = include_str!("../../docs/architecture.md");
 
 /// The text between this heading of a document and the next one.
 fn section(document: &'static str, heading: &str) -> &'static str {
@@ -432,97 +431,4 @@ fn each_make_target_that_is_named_exists() {
         }
     }
     assert!(tried > 20, "{tried}");
-}
-
-/// The files of a module: `name.rs` and those below `name/`.
-fn sources(module: &str) -> Vec<String> {
-    let mut found = vec![std::fs::read_to_string(format!("src/{module}.rs")).unwrap()];
-    let mut todo = vec![std::path::PathBuf::from(format!("src/{module}"))];
-    while let Some(directory) = todo.pop() {
-        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                todo.push(path);
-            } else {
-                found.push(std::fs::read_to_string(path).unwrap());
-            }
-        }
-    }
-    found
-}
-
-#[test]
-fn the_modules_are_those_of_the_architecture() {
-    let levels: std::collections::BTreeMap<&str, u32> = section(ARCHITECTURE, "Modules")
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
-        .map(|(name, rest)| (name, rest.split(' ').next().unwrap().parse().unwrap()))
-        .collect();
-    let modules: BTreeSet<String> = std::fs::read_dir("src")
-        .unwrap()
-        .filter_map(|entry| {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            name.strip_suffix(".rs").map(str::to_owned)
-        })
-        .filter(|name| name != "lib")
-        .collect();
-    let written: BTreeSet<String> = levels.keys().map(|name| (*name).to_owned()).collect();
-    assert_eq!(written, modules);
-    // One way: each imports those of a lower level alone.
-    let mut imports = 0;
-    for (module, level) in &levels {
-        for source in sources(module) {
-            // "crate::{a, b}" would be passed over.
-            assert!(!source.contains("crate::{"), "{module}");
-            let code = source.lines().filter(|line| !line.trim().starts_with("//"));
-            for line in code {
-                for rest in line.split("crate::").skip(1) {
-                    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-                    let name = rest.split(|c| !is_part(c)).next().unwrap();
-                    if name == *module {
-                        continue;
-                    }
-                    let below = levels.get(name);
-                    assert!(below.is_some_and(|below| below < level), "{module}: {line}");
-                    imports += 1;
-                }
-            }
-        }
-    }
-    assert!(imports > 80, "{imports}");
-}
-
-#[test]
-fn each_outside_package_has_the_owner_that_is_named() {
-    let mut tried = 0;
-    for row in section(ARCHITECTURE, "Outside packages").lines() {
-        let Some((package, owners)) = row.strip_prefix("| ").and_then(|row| row.split_once(" | "))
-        else {
-            continue;
-        };
-        // libc is in each file with system calls.
-        if ["package", "libc"].contains(&package) {
-            continue;
-        }
-        let name = package.split(' ').next().unwrap().replace('-', "_");
-        let owners: BTreeSet<&str> = owners.split('`').skip(1).step_by(2).collect();
-        let users: BTreeSet<&str> = section(ARCHITECTURE, "Modules")
-            .lines()
-            .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
-            .filter(|module| {
-                sources(module).iter().any(|source| {
-                    let code = source.split("#[cfg(test)]").next().unwrap();
-                    code.lines()
-                        .filter(|line| !line.trim().starts_with("//"))
-                        .any(|line| line.contains(&format!("{name}::")))
-                })
-            })
-            .collect();
-        assert!(
-            !users.is_empty() && users.is_subset(&owners),
-            "{package}: {users:?}"
-        );
-        tried += 1;
-    }
-    assert_eq!(tried, 9);
 }
