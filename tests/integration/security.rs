@@ -69,8 +69,9 @@ fn as_test(word: &str) -> Option<(&str, &str)> {
 }
 
 fn is_path(word: &str) -> bool {
-    const BEGINNINGS: [&str; 6] = [
+    const BEGINNINGS: [&str; 7] = [
         "src/",
+        "crates/",
         "tests/",
         "packaging/",
         "deploy/",
@@ -388,8 +389,8 @@ fn c_core_is_the_version_that_its_replacements_are_made_for() {
     for words in [RELEASE, CORE, "grpcio 0.13.0"] {
         assert!(document.contains(words), "{words}");
     }
-    for file in ["metadata", "parts", "unthreaded"] {
-        let source = read(&format!("src/c_core/{file}.rs"));
+    for file in ["metadata", "plugins", "unthreaded"] {
+        let source = read(&format!("crates/csi/linked/{file}.rs"));
         assert!(source.contains(&format!("C-core {RELEASE}")), "{file}");
     }
 }
@@ -417,12 +418,12 @@ fn each_function_that_is_replaced_is_in_the_document() {
         .collect();
     let mut symbols = BTreeSet::new();
     for file in [
-        "src/c_core/entropy.rs",
-        "src/c_core/metadata.rs",
-        "src/c_core/parts.rs",
-        "src/c_core/unthreaded.rs",
-        "src/heap.rs",
-        "src/probe/ration/system_calls.rs",
+        "crates/csi/linked/entropy.rs",
+        "crates/csi/linked/heap.rs",
+        "crates/csi/linked/metadata.rs",
+        "crates/csi/linked/plugins.rs",
+        "crates/csi/linked/unthreaded.rs",
+        "crates/csi/src/read_limit/system_calls.rs",
     ] {
         assert!(code(&document).any(|word| word == file), "{file}");
         let source = read(file);
@@ -556,7 +557,7 @@ fn no_hash_table_is_given_a_size() {
 #[test]
 fn zero_copy_is_not_asked_for() {
     let mut builders = 0;
-    let mut todo = vec![root().join("src")];
+    let mut todo = vec![root().join("src"), root().join("crates")];
     while let Some(path) = todo.pop() {
         if path.is_dir() {
             todo.extend(
@@ -693,7 +694,7 @@ fn groups_without_end_in_a_reply_do_no_harm() {
     let dir = Dir::new();
     h2::serve(dir.socket().as_ref(), |mut call| {
         let answer = match call.number {
-            // As many as a message may have (src/probe/call.rs).
+            // As many as a message may have (crates/csi/src/call.rs).
             0 => h2::ok(call.stream, &[0x0b; 16 * 1024]),
             _ => h2::ok(call.stream, h2::READY),
         };
