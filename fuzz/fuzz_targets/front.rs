@@ -1,4 +1,4 @@
-//! Fuzzes what `tests/integration/properties/door.rs` says.
+//! Fuzzes the property of `tests/integration/properties/door.rs`.
 #![no_main]
 
 #[path = "../../tests/integration/properties/door.rs"]

@@ -315,5 +315,5 @@ fn a_driver_s_reply_is_a_message_or_an_error() {
 fn the_door_gives_one_answer_and_closes() {
     let inputs = (any::<u8>(), requests()).prop_map(|(how, bytes)| [&[how][..], &bytes].concat());
     hold(door::check, 2_000, inputs);
-    hold_to_corpus("door", door::check);
+    hold_to_corpus("front", door::check);
 }
