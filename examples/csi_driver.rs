@@ -40,7 +40,7 @@ csi_driver serves csi.v1.Identity, for trying and testing livenessprobe
   --info-error=CODE  GetPluginInfo fails with this code
   --info-hang        GetPluginInfo never answers
   --padding=BYTES    Probe's reply carries so many bytes of an unknown field
-  --health=STATUS    also serve grpc.health.v1.Health, with this status: 1 is
+  --health=STATUS    serves grpc.health.v1.Health as well, with this status: 1 is
                      SERVING, 2 is NOT_SERVING
   --delay=DURATION   Probe answers after this time, for example 500ms
   --hang             Probe never answers

@@ -1,8 +1,8 @@
 //! Measures a sidecar from outside, as one process among others. `make bench` prints what it
 //! takes, beside a peer; `make guard` compares that with the record.
 //!
-//! It does not use this package's library, because it measures a file, in whatever language that
-//! was written.
+//! It does not use this package's library, because it measures the file of any sidecar, such as
+//! one that is written in Go.
 
 mod cgroup;
 mod crowd;
