@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Measures the binary that ships: prints what it takes, or holds it to the record.
-# `make bench` and `make guard` call this; benches/footprint/settings.rs has the
-# variables besides BINARY and PEER.
+# Measures the binary that ships, and prints what it takes or compares that with the record.
+# `make bench` and `make guard` call this; benches/footprint/settings.rs has all variables but
+# BINARY and PEER.
 #
 #   benches/run.sh measure|guard
 set -euo pipefail
 
-# A relative BINARY and PEER begin where this was called.
+# Relative paths of BINARY and PEER are those of the caller.
 BINARY=${BINARY:+$(realpath --canonicalize-missing -- "$BINARY")}
 [ "${PEER:-go}" = go ] || PEER=$(realpath --canonicalize-missing -- "$PEER")
 cd "$(dirname "$0")/.."
@@ -29,7 +29,7 @@ if [ -z "$BINARY" ]; then
     echo "error: nothing is built for this machine, $(uname -m); give BINARY=/path" >&2
     exit 1
   }
-  # In a shell of its own: a time and a revision that are given compile C-core anew.
+  # In a subshell, because the time and the revision that it exports would compile C-core anew.
   (
     . packaging/source.sh
     . packaging/built.sh

@@ -1,10 +1,8 @@
-//! A CSI driver's Identity service and nothing else: for `make run`, and for
-//! tests that need a real gRPC server in a process of its own, to be stopped,
-//! killed and replaced.
+//! A CSI driver with the Identity service alone. `make run` uses it, and so do tests that need a
+//! real gRPC server in a process of its own, which they can stop, kill and replace.
 //!
-//! Each event is a line on stdout: `listening`, `GetPluginInfo`, and for each
-//! Probe `probe begin` and `probe end`. SIGTERM or SIGINT stops it once the calls that
-//! are under way have ended.
+//! It prints a line on stdout for each event: `listening`, `GetPluginInfo`, and for each Probe
+//! `probe begin` and `probe end`. SIGTERM or SIGINT ends it after the calls in flight.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -32,7 +30,7 @@ csi_driver serves csi.v1.Identity, for trying and testing livenessprobe
 
   --address=ADDRESS  where to listen: /path, unix:path, unix-abstract:name or
                      host:port (default /tmp/csi-driver/csi.sock)
-  --name=NAME        the name that GetPluginInfo tells
+  --name=NAME        the name that GetPluginInfo returns
                      (default example.csi.livenessprobe)
   --ready            Probe answers ready=true (the default)
   --ready-absent     Probe answers without the field, which means ready
@@ -42,9 +40,9 @@ csi_driver serves csi.v1.Identity, for trying and testing livenessprobe
   --info-error=CODE  GetPluginInfo fails with this code
   --info-hang        GetPluginInfo never answers
   --padding=BYTES    Probe's reply carries so many bytes of an unknown field
-  --health=STATUS    serves grpc.health.v1.Health, too, and says this number: 1 is
+  --health=STATUS    serves grpc.health.v1.Health as well, with this status: 1 is
                      SERVING, 2 is NOT_SERVING
-  --delay=DURATION   Probe answers after this time, such as 500ms
+  --delay=DURATION   Probe answers after this time, for example 500ms
   --hang             Probe never answers
 ";
 
@@ -73,7 +71,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
-    // pico-args takes a value from the next word; here it may follow an =, too.
+    // pico-args takes a value from the next argument; here it may also follow an =.
     let words = std::env::args_os().skip(1).flat_map(|word| {
         match word.to_str().and_then(|word| word.split_once('=')) {
             Some((flag, value)) if flag.starts_with("--") => vec![flag.into(), value.into()],
@@ -92,7 +90,7 @@ fn run() -> Result<(), String> {
         .unwrap_or_else(|| CsiAddress::Path("/tmp/csi-driver/csi.sock".into()));
     let absent = arguments.contains("--ready-absent");
     let not_ready = arguments.contains("--not-ready");
-    // The default, so that it can be said.
+    // It is the default, so it changes nothing.
     let _ = arguments.contains("--ready");
     let behaviour = Behaviour {
         name: arguments
@@ -156,8 +154,8 @@ fn serve(address: &CsiAddress, behaviour: Behaviour) -> Result<(), String> {
             move |_: RpcContext<'_>, _: GetPluginInfoRequest, sink: UnarySink<_>| {
                 event("GetPluginInfo");
                 let info = info.clone();
-                // A thread for each call: this one serves the queue that the
-                // answer is sent through.
+                // On a thread of its own, because this one serves the queue through which the
+                // answer is sent.
                 std::thread::spawn(move || get_plugin_info(&info, sink));
             },
         )
@@ -181,13 +179,13 @@ fn serve(address: &CsiAddress, behaviour: Behaviour) -> Result<(), String> {
     let mut stop = Stop::install().map_err(|error| error.to_string())?;
     event("listening");
     stop.wait();
-    // New calls are turned away; what is under way is answered first.
+    // This refuses new calls, and waits for those in flight.
     block_on(server.shutdown()).map_err(|error| error.to_string())
 }
 
 fn get_plugin_info(behaviour: &Behaviour, sink: UnarySink<GetPluginInfoResponse>) {
     if behaviour.info_hang {
-        // Dropping it would end the call.
+        // If it were dropped, the call would end.
         std::mem::forget(sink);
         return;
     }
@@ -204,14 +202,14 @@ fn get_plugin_info(behaviour: &Behaviour, sink: UnarySink<GetPluginInfoResponse>
 
 fn probe(behaviour: &Behaviour, sink: UnarySink<ProbeResponse>) {
     if behaviour.hang {
-        // Dropping it would end the call.
+        // If it were dropped, the call would end.
         std::mem::forget(sink);
         return;
     }
     std::thread::sleep(behaviour.delay);
-    // Told before it is sent: the next call may come in before this thread goes on.
+    // Printed before the answer is sent, because the next call may come before this thread goes on.
     event("probe end");
-    // A caller that has gone needs no answer, here and above.
+    // An error here and above means that the caller has gone.
     let _ = match behaviour.error {
         Some(code) => block_on(sink.fail(RpcStatus::with_message(code, behaviour.message.clone()))),
         None => block_on(sink.success(reply(behaviour))),
@@ -235,7 +233,7 @@ fn reply(behaviour: &Behaviour) -> ProbeResponse {
     reply
 }
 
-/// A line on stdout, at once; nobody has to read it.
+/// Prints a line on stdout at once. An error means that its reader has gone.
 fn event(line: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());

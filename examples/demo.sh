@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
-# The example driver and the sidecar beside it, as in a pod: shows the sidecar's
-# answers, then serves until Ctrl-C. `make run` builds both first.
+# Runs the example driver and the sidecar beside it, as in a pod. It shows the sidecar's answers
+# and then serves until Ctrl-C; ONCE=1 ends it after the answers. `make run` builds both first.
 #
-# ONCE=1 ends after the answers. It needs nothing but bash: curl is not part of
-# a minimal Debian.
+# It needs bash alone, because a minimal Debian has no curl.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -45,10 +44,10 @@ driver=$!
 target/release/livenessprobe --csi-address="$socket" --http-endpoint="$host:$port" &
 sidecar=$!
 
-# The first answer comes as soon as the sidecar listens; it waits for the driver.
+# The sidecar answers as soon as it listens, and waits for the driver.
 until (get /healthz) >/dev/null 2>&1; do
   if ! kill -0 "$sidecar" 2>/dev/null; then
-    echo "error: the sidecar did not start; it says why above" >&2
+    echo "error: the sidecar did not start; its log is above" >&2
     exit 1
   fi
   sleep 0.05

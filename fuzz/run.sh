@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fuzzes each target, or those named, for so many seconds, and says how many inputs
-# were tried. Ends with the first finding.
+# Fuzzes each target, or those named, for so many seconds, and prints how many inputs it tried.
+# The first finding ends it.
 #
 #   fuzz/run.sh SECONDS [TARGET ...]
 set -euo pipefail
@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 seconds=$1
 shift
 cargo=${CARGO:-cargo}
-# A head is at most 8 KiB, and what comes behind it is to be seen, too.
+# A head is at most 8 KiB; the rest is for the bytes behind it.
 longest=16384
 
 . packaging/versions.sh
@@ -17,7 +17,7 @@ longest=16384
   echo "error: cargo-fuzz is missing; install it: cargo install --locked cargo-fuzz@$CARGO_FUZZ" >&2
   exit 1
 }
-# The sanitizers need a nightly compiler, or a stable one with RUSTC_BOOTSTRAP.
+# The sanitizers need a nightly, or RUSTC_BOOTSTRAP, which unlocks them in the stable compiler.
 toolchain=()
 if "$cargo" +nightly --version >/dev/null 2>&1; then
   toolchain=(+nightly)
@@ -32,12 +32,12 @@ for target in "${targets[@]}"; do "$cargo" "${toolchain[@]}" fuzz build "$target
 for target in "${targets[@]}"; do
   echo "== $target, for $seconds s"
   log=fuzz/target/$target.log
-  # What it finds on its way is kept apart from what is committed.
+  # New inputs are kept apart from the committed ones.
   found=fuzz/target/corpus/$target
   mkdir -p "$found"
   leaks=1
-  # A thread that is being started at the moment of the look seems to be lost memory.
-  # What a connection leaves behind is the soak's business.
+  # LeakSanitizer reports the memory of a thread that starts at the moment of its check. The
+  # soak looks for what a connection leaves behind.
   [ "$target" != front ] || leaks=0
   "$cargo" "${toolchain[@]}" fuzz run "$target" "$found" "fuzz/corpus/$target" -- \
     -max_total_time="$seconds" -max_len="$longest" -timeout=30 -detect_leaks="$leaks" \

@@ -1,4 +1,4 @@
-//! A memory cgroup of this program's own, of version 1 or 2.
+//! A memory cgroup for a process that is measured, of version 1 or 2.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,17 +10,17 @@ use nix::unistd::Pid;
 
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// A group, removed with its owner; whatever runs in it must have ended before.
+/// A group, which is removed when this is dropped. All its processes must have ended by then.
 pub struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// A group with so many bytes and no swap.
+    /// Creates a group that may have so many bytes of memory, and no swap.
     pub fn limited(bytes: u64) -> io::Result<Cgroup> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let root = PathBuf::from(ROOT);
         let is_v2 = root.join("cgroup.controllers").exists();
         let above = if is_v2 {
-            // Written again where it is so already, which changes nothing.
+            // Where it is written already, this changes nothing.
             std::fs::write(root.join("cgroup.subtree_control"), "+memory")?;
             root
         } else {
@@ -33,7 +33,7 @@ impl Cgroup {
         let (limit, swap, value) = if is_v2 {
             ("memory.max", "memory.swap.max", "0".to_owned())
         } else {
-            // Of memory and swap together.
+            // The limit of memory and swap together.
             (
                 "memory.limit_in_bytes",
                 "memory.memsw.limit_in_bytes",
@@ -46,8 +46,8 @@ impl Cgroup {
         Ok(group)
     }
 
-    /// A command line that begins with a program, all of whose life is in the group:
-    /// the shell goes there and becomes it.
+    /// Gives a command line that begins with `program`. The shell enters the group and then
+    /// executes the program, so that the group counts all of its memory.
     pub fn command(&self, program: &std::path::Path) -> Command {
         let mut command = Command::new("sh");
         command
@@ -60,7 +60,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // The kernel takes a moment to see that it is empty.
+        // The kernel takes a moment to notice that it is empty.
         let until = Instant::now() + Duration::from_secs(5);
         while std::fs::remove_dir(&self.0).is_err() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));

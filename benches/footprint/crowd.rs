@@ -1,5 +1,5 @@
-//! Connections that are opened and not used: half of them silent, half with the
-//! beginning of a request.
+//! Connections without a complete request: half of them send nothing, and half the beginning
+//! of a request.
 
 use std::io::{ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -10,31 +10,31 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::sidecar::Sidecar;
 use crate::{Result, load, number, proc};
 
-/// So many connections.
+/// How many connections are opened.
 pub const CONNECTIONS: u32 = 2_000;
 
 /// The beginning of a request, as if the rest were on its way.
 const BEGINNING: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: local";
 
-/// How long the sidecar is left alone with them before it is looked at. Shorter than
-/// the time that either side gives a slow client.
+/// How long the connections are held before the sidecar is measured. That is shorter than the
+/// time that either sidecar gives a slow client.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// How many good probes there are meanwhile.
+/// How many successful probes are made meanwhile.
 const PROBES: u32 = 20;
 
-/// What was seen while they were held.
+/// What was measured while the connections were held.
 pub struct Crowd {
     /// In KiB.
     pub resident: f64,
     /// Connections that the sidecar has neither closed nor answered.
     pub still_open: f64,
-    /// The most threads at any moment.
+    /// The most threads that were counted.
     pub threads: u64,
 }
 
-/// Lets this process have the descriptors. A sidecar inherits the limit, as in a
-/// container, where it is higher still.
+/// Raises the limit of descriptors for this process. A sidecar inherits it; in a container the
+/// limit is higher still.
 pub fn raise_descriptor_limit() -> Result<()> {
     let needed = u64::from(CONNECTIONS) + 200;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)
@@ -51,7 +51,7 @@ pub fn raise_descriptor_limit() -> Result<()> {
         .map_err(|error| format!("cannot set RLIMIT_NOFILE to {needed}: {error}"))
 }
 
-/// Holds the connections, and looks at the sidecar meanwhile.
+/// Opens and holds the connections, and measures the sidecar meanwhile.
 pub fn hold(sidecar: &mut Sidecar) -> Result<Crowd> {
     let (pid, address) = (sidecar.pid, sidecar.address);
     let seen = load::most_threads(pid, || {
@@ -65,7 +65,7 @@ pub fn hold(sidecar: &mut Sidecar) -> Result<Crowd> {
         let still_open = held.iter().filter(|stream| is_open(stream)).count();
         Ok((memory.resident, u64::try_from(still_open).unwrap_or(0)))
     });
-    let ((resident, still_open), threads) = seen.map_err(|reason| sidecar.told(&reason))?;
+    let ((resident, still_open), threads) = seen.map_err(|reason| sidecar.describe(&reason))?;
     Ok(Crowd {
         resident: number::float(resident),
         still_open: number::float(still_open),
@@ -79,7 +79,7 @@ fn connect(address: SocketAddr) -> Result<Vec<TcpStream>> {
             let mut stream = TcpStream::connect(address)
                 .map_err(|error| format!("connection {count} to {address}: {error}"))?;
             if count % 2 == 1 {
-                // It may have been closed already, which is counted later.
+                // The sidecar may have closed it already, which is counted later.
                 let _ = stream.write_all(BEGINNING);
             }
             Ok(stream)

@@ -7,42 +7,42 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 
-/// How long the example may take to listen.
+/// How long the example driver may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A driver; the example is killed, and its directory removed, with its owner.
+/// A driver. The example driver is killed, and its directory removed, when this is dropped.
 pub struct Driver {
     /// Where it listens.
     pub socket: PathBuf,
-    /// What the report says of it.
-    pub words: String,
+    /// How the report calls it.
+    pub description: String,
     example: Option<(Child, PathBuf)>,
 }
 
 impl Driver {
-    /// One that is running already.
+    /// Uses a driver that is running already.
     pub fn running(socket: &Path) -> Result<Driver> {
         UnixStream::connect(socket).map_err(|error| {
             format!(
-                "CSI_SOCKET={}: nobody answers there: {error}; right would be the socket of a driver that is running",
+                "CSI_SOCKET={}: no driver listens there: {error}; right would be the socket of a driver that is running",
                 socket.display()
             )
         })?;
         Ok(Driver {
             socket: socket.to_owned(),
-            words: format!("the one at {}", socket.display()),
+            description: format!("the one at {}", socket.display()),
             example: None,
         })
     }
 
-    /// Starts the example, and waits until it listens.
+    /// Starts the example driver, and waits until it listens.
     pub fn start(program: &Path) -> Result<Driver> {
         let directory = scratch()?;
         let socket = directory.join("csi.sock");
         let mut child = Command::new(program)
             .arg(format!("--address={}", socket.display()))
             .stdin(Stdio::null())
-            // Nobody reads its events.
+            // Its events are not needed.
             .stdout(Stdio::null())
             .spawn()
             .map_err(|error| {
@@ -64,14 +64,14 @@ impl Driver {
         };
         let driver = Driver {
             socket,
-            words: "examples/csi_driver.rs".to_owned(),
+            description: "examples/csi_driver.rs".to_owned(),
             example: Some((child, directory)),
         };
         if listens {
             return Ok(driver);
         }
         Err(format!(
-            "the driver {} does not listen on {} after {PATIENCE:?}; what it said is above",
+            "the driver {} does not listen on {} after {PATIENCE:?}; its messages are above",
             program.display(),
             driver.socket.display()
         ))
@@ -88,7 +88,7 @@ impl Drop for Driver {
     }
 }
 
-/// A directory of its own, with a path short enough for a socket's (unix(7)).
+/// Creates a directory whose path is short enough for a socket (unix(7)).
 fn scratch() -> Result<PathBuf> {
     use std::sync::atomic::{AtomicU32, Ordering};
     static COUNT: AtomicU32 = AtomicU32::new(0);

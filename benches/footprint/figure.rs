@@ -1,10 +1,10 @@
-//! What is measured, and in which words it is told.
+//! The figures that are measured, and how the report calls them.
 
 use crate::crowd::CONNECTIONS;
 use crate::load::CLIENTS;
 use crate::number::show;
 
-/// A row of the table, in its order.
+/// The rows of the table, in their order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Figure {
     File,
@@ -27,12 +27,12 @@ pub enum Figure {
 }
 
 impl Figure {
-    /// Whether it is what two others differ by: near zero, so that a ratio says nothing.
+    /// Whether it is the difference of two others. That is near zero, so a ratio says nothing.
     pub fn is_difference(self) -> bool {
         matches!(self, Figure::GrowthResident | Figure::GrowthAnonymous)
     }
 
-    /// Its name, where so many probes are made to see what grows.
+    /// Its name. `growth` is how many probes are made to measure growth.
     pub fn name(self, growth: u32) -> String {
         let growth = show(f64::from(growth), 0);
         let crowd = show(f64::from(CONNECTIONS), 0);
@@ -62,7 +62,7 @@ impl Figure {
         }
     }
 
-    /// What it is counted in.
+    /// Its unit.
     pub fn unit(self) -> &'static str {
         match self {
             Figure::File => "bytes",
@@ -81,7 +81,7 @@ impl Figure {
         }
     }
 
-    /// Digits behind the point.
+    /// How many digits stand behind the point.
     pub fn digits(self) -> usize {
         match self {
             Figure::Start | Figure::Switches => 2,

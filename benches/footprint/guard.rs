@@ -1,7 +1,7 @@
-//! `make guard`: whether the static binary still takes what the record says.
+//! `make guard`: compares what the static binary takes with the record.
 //!
-//! No times: machines and their other work differ. What is left is steady enough for
-//! bounds of some per cent, memory as the middle of several processes'.
+//! It measures no times, because machines and their other work differ. All other figures are
+//! steady enough for bounds of some per cent; for memory, the median of several processes is.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,18 +12,17 @@ use crate::settings::{Common, architecture, is_update};
 use crate::sidecar::Binary;
 use crate::{Result, idle, instructions, number, proc, progress, settings, work};
 
-/// Processes that are looked at. The least of their threads counts: tiny_http adds one
-/// where it finds itself behind, which a busy machine makes it; a thread more in the code
-/// is one more in each process. How many there are under load is chance, and is not
-/// recorded: `make bench` tells.
-const LIVES: u32 = 7;
+/// How many processes are measured. Of their threads the minimum counts: on a busy machine
+/// tiny_http may add a thread to one of them, while a thread that the code adds is in all of
+/// them. How many threads there are under load depends on chance, so only `make bench` shows it.
+const PROCESSES: u32 = 7;
 
-/// Measures, and compares with the record or writes it.
+/// Measures, and then compares with the record or writes it.
 pub fn run() -> Result<()> {
     let (common, path, update) = (Common::read()?, settings::record(), is_update()?);
     let architecture = architecture()?;
     let text = std::fs::read_to_string(&path);
-    // A record that cannot be read is told before minutes are spent.
+    // A record that cannot be read is reported before minutes of measuring.
     let recorded = match (&text, update) {
         (_, true) => None,
         (Ok(text), false) => {
@@ -41,7 +40,7 @@ pub fn run() -> Result<()> {
         let value = measured.get(figure.key).copied().unwrap_or(0);
         println!(
             "{}: {}",
-            figure.words,
+            figure.description,
             number::show(number::float(value), 0)
         );
     }
@@ -76,20 +75,20 @@ fn measured(common: &Common) -> Result<Values> {
         path: common.binary.clone(),
     };
     let driver = Driver::start(&common.driver)?;
-    progress(&format!("{LIVES} times {} probes", work::PROBES));
+    progress(&format!("{PROCESSES} times {} probes", work::PROBES));
     let mut resident = Vec::new();
-    let mut lives = Vec::new();
-    for _ in 0..LIVES {
+    let mut sidecars = Vec::new();
+    for _ in 0..PROCESSES {
         let (mut sidecar, _) = work::start(&binary, &driver.socket)?;
         sidecar.probes(work::PROBES)?;
-        // Not what is anonymous of it: four pages, by which processes differ, are 5 %.
+        // Not the anonymous part: processes differ by four pages, which are 5 % of it.
         resident.push(proc::memory(sidecar.pid)?.resident);
-        lives.push(sidecar);
+        sidecars.push(sidecar);
     }
     progress(&format!("idle, {:?}", idle::SETTLE));
-    let pids: Vec<_> = lives.iter().map(|sidecar| sidecar.pid).collect();
+    let pids: Vec<_> = sidecars.iter().map(|sidecar| sidecar.pid).collect();
     let idle = idle::watch(&pids, Duration::ZERO)?;
-    drop(lives);
+    drop(sidecars);
     progress("instructions, counted by valgrind");
     let instructions = instructions::per_probe(&binary, &driver.socket)?;
     let bytes = std::fs::metadata(&binary.path)
@@ -107,7 +106,7 @@ fn least(values: impl IntoIterator<Item = u64>) -> u64 {
     values.into_iter().min().unwrap_or(0)
 }
 
-/// Of an odd count.
+/// The median of an odd number of values.
 fn middle(mut values: Vec<u64>) -> u64 {
     values.sort_unstable();
     values.get(values.len() / 2).copied().unwrap_or(0)

@@ -1,4 +1,4 @@
-//! One question as kubelet asks it: a connection of its own, closed by the answer.
+//! One request as kubelet sends it: over a connection of its own, which the answer closes.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 
-/// Longer than any deadline that a sidecar has for its driver.
+/// How long to wait for an answer: longer than any deadline that a sidecar gives its driver.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Asks for `/healthz`; how long that took, from connecting to the end of the stream.
-/// Anything but 200 is an error.
+/// Requests `/healthz`, and returns how long that took, from connecting to the end of the stream.
+/// A status other than 200 is an error.
 pub fn healthz(address: SocketAddr) -> Result<Duration> {
     let request = format!(
         "GET /healthz HTTP/1.1\r\nHost: {address}\r\nUser-Agent: kube-probe/1.34\r\n\

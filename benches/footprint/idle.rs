@@ -1,10 +1,9 @@
-//! Sidecars that nobody asks anything: how often they wake up.
+//! How often sidecars wake up while no client sends a request.
 //!
-//! The kernel counts context switches by thread, and forgets a thread's with the
-//! thread. So all threads are looked at twenty times a second, and what was seen last
-//! of one that has ended stays in the sum. Missing is what a thread did between the
-//! last look and its end, and all of one that lived between two looks: of threads that
-//! go on, which is all that a sidecar at rest has, nothing.
+//! The kernel counts context switches for each thread, and forgets them when the thread ends. So
+//! all threads are sampled twenty times a second, and the last count of a thread that has ended
+//! stays in the sum. The sum misses what a thread did after its last sample, and threads that
+//! lived between two samples. An idle sidecar has no such threads.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,16 +12,16 @@ use nix::unistd::Pid;
 
 use crate::{Result, number, proc};
 
-/// How long after the last question rest begins: tiny_http ends the threads that it
-/// no longer needs after five seconds.
+/// How long after the last request the measurement begins: tiny_http ends threads that it no
+/// longer needs after five seconds.
 pub const SETTLE: Duration = Duration::from_secs(8);
 
 const SAMPLE: Duration = Duration::from_millis(50);
 
-/// What was seen of one process.
+/// What was measured of one process.
 pub struct Idle {
     pub switches_a_second: f64,
-    /// At the end.
+    /// How many threads it had at the end.
     pub threads: u64,
 }
 
@@ -32,8 +31,8 @@ struct Watched {
     at_last: BTreeMap<String, u64>,
 }
 
-/// Waits, then looks at all processes for so long. Side by side: they are at rest,
-/// and do not disturb each other.
+/// Waits until the processes are idle, and then samples all of them for `time`. They can be
+/// measured at the same time, because idle processes do not disturb each other.
 pub fn watch(pids: &[Pid], time: Duration) -> Result<Vec<Idle>> {
     std::thread::sleep(SETTLE);
     let mut watched = pids

@@ -1,5 +1,5 @@
-//! Instructions in user mode, counted by valgrind: unlike times they are the same on
-//! a busy machine.
+//! Instructions in user mode, which valgrind counts. Unlike times they are the same on a busy
+//! machine.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,16 +8,17 @@ use std::time::Duration;
 use crate::Result;
 use crate::sidecar::{Binary, Sidecar};
 
-/// Probes of the short and of the long life; start and end are in both.
+/// How many probes the shorter and the longer process make. Both include start and end, which
+/// cancel out.
 const SHORT: u32 = 100;
 const LONG: u32 = 600;
 
-/// valgrind makes everything some fifty times slower.
+/// How long a start or an end may take: valgrind makes everything some fifty times slower.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What one probe takes more.
+/// Counts the instructions of one probe.
 pub fn per_probe(binary: &Binary, socket: &Path) -> Result<u64> {
-    let [short, long] = [SHORT, LONG].map(|probes| of_a_life(binary, socket, probes));
+    let [short, long] = [SHORT, LONG].map(|probes| of_a_process(binary, socket, probes));
     let (short, long) = (short?, long?);
     long.checked_sub(short)
         .map(|more| more / u64::from(LONG - SHORT))
@@ -28,8 +29,8 @@ pub fn per_probe(binary: &Binary, socket: &Path) -> Result<u64> {
         })
 }
 
-/// From start to end.
-fn of_a_life(binary: &Binary, socket: &Path, probes: u32) -> Result<u64> {
+/// Counts the instructions of a process from its start to its end.
+fn of_a_process(binary: &Binary, socket: &Path, probes: u32) -> Result<u64> {
     let file = PathBuf::from(format!("target/bench/callgrind.{}.out", std::process::id()));
     std::fs::create_dir_all("target/bench")
         .map_err(|error| format!("cannot make target/bench: {error}"))?;
@@ -38,7 +39,7 @@ fn of_a_life(binary: &Binary, socket: &Path, probes: u32) -> Result<u64> {
         .arg("--tool=callgrind")
         .arg(format!("--callgrind-out-file={}", file.display()))
         .arg(&binary.path)
-        // The default is a second, and a busy machine slow enough.
+        // The default of a second is too short for valgrind on a busy machine.
         .arg("--probe-timeout=10s");
     let (mut sidecar, _) = Sidecar::start("valgrind", command, socket, PATIENCE)?;
     sidecar.probes(probes)?;

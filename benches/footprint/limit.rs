@@ -1,9 +1,9 @@
 //! The smallest memory limit in which a sidecar does its work, found by trying.
 //!
-//! The kernel charges to the group what the process has of anonymous memory, sockets
-//! and the kernel's own records, and the pages of its file that it has read in. It
-//! charges in portions of up to 256 KiB for each processor, so a try near the limit
-//! may go either way. A container has the runtime's processes in its group besides.
+//! The kernel charges the group for the process' anonymous memory, its sockets, the kernel's own
+//! records, and the pages of its file that it has read. It charges in portions of up to 256 KiB
+//! for each processor, so an attempt near the limit may succeed or fail. A container's group also
+//! has the processes of the runtime.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -17,21 +17,22 @@ use crate::cgroup::Cgroup;
 use crate::sidecar::{Binary, Sidecar};
 use crate::work::{PATIENCE, PROBES};
 
-/// KiB; a limit is a multiple of it.
+/// A limit is a multiple of this, in KiB.
 const STEP: u64 = 128;
 
-/// In steps: 64 MiB, in which any sidecar must do.
+/// The largest limit, in steps: 64 MiB, which are enough for any sidecar.
 const MOST: u64 = 512;
 
-/// A try may take so many times what it takes with memory enough, and this at least.
-/// Just below what it needs a process lives and reads its own file again and again.
+/// An attempt may take so many times as long as one with enough memory, and at least
+/// `AT_LEAST`. With a little less than it needs, a process goes on but reads its own file again
+/// and again.
 const TIMES: u32 = 20;
 const AT_LEAST: Duration = Duration::from_secs(10);
 
-/// Where the copies are: beside everything else that is built.
+/// Where the copies of the program are.
 const DIRECTORY: &str = "target/bench";
 
-/// Why nobody can try it here, if so.
+/// Why the limit cannot be measured here, if that is so.
 pub fn impossible() -> Option<String> {
     if let Err(error) = Cgroup::limited(MOST * STEP * 1024) {
         return Some(format!("no memory cgroup can be made here: {error}"));
@@ -40,7 +41,8 @@ pub fn impossible() -> Option<String> {
         return Some(format!("cannot make {DIRECTORY}: {error}"));
     }
     match statfs(DIRECTORY) {
-        // Its pages are charged to whoever wrote them, and cannot be dropped.
+        // The pages of its files are charged to the process that wrote them, and cannot be
+        // dropped.
         Ok(system) if system.filesystem_type() == TMPFS_MAGIC => {
             Some(format!("{DIRECTORY} is on a tmpfs"))
         }
@@ -54,12 +56,12 @@ pub struct Search<'a> {
     binary: &'a Binary,
     socket: &'a Path,
     patience: Duration,
-    /// What was found last, in steps.
+    /// The smallest limit so far, in steps.
     found: u64,
 }
 
 impl Search<'_> {
-    /// Looks for the smallest limit by halving.
+    /// Searches for the smallest limit by bisection.
     pub fn begin<'a>(binary: &'a Binary, socket: &'a Path) -> Result<Search<'a>> {
         let mut search = Search {
             binary,
@@ -83,7 +85,7 @@ impl Search<'_> {
         Ok(search)
     }
 
-    /// Looks for it again, step by step from where it was.
+    /// Searches again, step by step from the limit that was found.
     pub fn again(&mut self) -> Result<()> {
         if self.fits(self.found)?.is_ok() {
             while self.found > 1 && self.fits(self.found - 1)?.is_ok() {
@@ -106,8 +108,8 @@ impl Search<'_> {
         self.found * STEP
     }
 
-    /// Whether it does its work in so many steps, or why not; an error where that cannot
-    /// be tried.
+    /// Tries whether the sidecar does its work within so many steps, and says why not. The outer
+    /// error says why that cannot be tried.
     fn fits(&self, steps: u64) -> Result<Result<()>> {
         let group = Cgroup::limited(steps * STEP * 1024)
             .map_err(|error| format!("no memory cgroup can be made any more: {error}"))?;
@@ -131,18 +133,18 @@ impl Search<'_> {
         if sidecar.is_running() {
             return Ok(());
         }
-        Err(sidecar.told("it has answered all probes and ended"))
+        Err(sidecar.describe("it has answered all probes and ended"))
     }
 }
 
-/// A copy of the program of which nothing is in memory: pages that are there already
-/// were charged to somebody else.
+/// Copies the program, and drops the copy from the page cache: pages that are there already are
+/// charged to another group.
 fn unread_copy(program: &Path) -> Result<PathBuf> {
     let copy = Path::new(DIRECTORY).join(format!("limited-{}", std::process::id()));
     std::fs::copy(program, &copy)
         .and_then(|_| {
             let file = File::open(&copy)?;
-            // What is not on the disk yet cannot be dropped.
+            // Pages that are not on the disk yet cannot be dropped.
             file.sync_all()?;
             posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
             Ok(())

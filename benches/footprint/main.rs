@@ -1,8 +1,8 @@
-//! Measures a sidecar from outside, as a process among others: `make bench` prints
-//! what it takes, side by side with a peer; `make guard` holds it to the record.
+//! Measures a sidecar from outside, as one process among others. `make bench` prints what it
+//! takes, beside a peer; `make guard` compares that with the record.
 //!
-//! It does not use this package's library: what is measured is a file, of whatever
-//! it was made.
+//! It does not use this package's library, because it measures the file of any sidecar, such as
+//! one that is written in Go.
 
 mod cgroup;
 mod crowd;
@@ -27,13 +27,13 @@ mod work;
 
 use std::process::ExitCode;
 
-/// What went wrong, for a person.
+/// The error is a sentence for a person.
 type Result<T> = std::result::Result<T, String>;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // Cargo gives it in `cargo bench`, and not where `cargo test --all-targets` runs
-    // what it has built.
+    // `cargo bench` passes this argument; `cargo test --all-targets`, which also runs this
+    // program, does not.
     if !arguments.iter().any(|argument| argument == "--bench") {
         println!("footprint: nothing is measured in a test; run: make bench, make guard");
         return ExitCode::SUCCESS;
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Tells whoever waits which step is under way.
+/// Prints the step that begins, for the person who waits.
 fn progress(step: &str) {
     eprintln!("== {step}");
 }

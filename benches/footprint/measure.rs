@@ -1,5 +1,5 @@
-//! `make bench`: all figures of the subject and of its peer, which take turns in each
-//! run, as a table and as JSON.
+//! `make bench`: all figures of the subject and of its peer, as a table and as JSON. The two
+//! alternate in each run.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use crate::sidecar::{Binary, Sidecar};
 use crate::table::Table;
 use crate::{Result, crowd, idle, limit, load, machine, number, proc, progress, report, work};
 
-/// Starts in a run, of which the middle counts.
+/// How often a run starts each program; the median counts.
 const STARTS: u32 = 11;
 
-/// Probes of each client, where many ask at once.
+/// How many probes each client makes where many do at once.
 const BUSY: u32 = 100;
 
 struct Bench<'a> {
@@ -56,7 +56,7 @@ pub fn run() -> Result<()> {
     machine.push(("at the end", machine::load()));
     let report = report::Report {
         machine,
-        driver: &driver.words,
+        driver: &driver.description,
         settings: &settings,
         binaries: &bench.binaries,
         table: &bench.table,
@@ -78,7 +78,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Who is first in a run is second in the next.
+    /// The order of the programs in a run, which changes from run to run.
     fn order(&self, run: u32) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.binaries.len()).collect();
         if run % 2 == 1 {
@@ -88,8 +88,8 @@ impl Bench<'_> {
     }
 
     fn runs(&mut self) -> Result<()> {
-        // The first start of a program reads its file from the disk, the first calls
-        // make the driver grow: neither is the sidecar's.
+        // The first start of a program reads its file from the disk, and the first calls make
+        // the driver grow. Neither is a cost of the sidecar.
         progress("warming up");
         for binary in &self.binaries {
             work::start(binary, self.socket)?.0.probes(work::PROBES)?;
@@ -129,11 +129,11 @@ impl Bench<'_> {
             self.table.add(*side, Figure::Median, cost.p50);
             self.table.add(*side, Figure::Slow, cost.p99);
         }
-        self.rest(run, order, &mut sidecars)?;
-        self.throng(run, order, sidecars)
+        self.idle(run, order, &mut sidecars)?;
+        self.many_clients(run, order, sidecars)
     }
 
-    fn rest(&mut self, run: &str, order: &[usize], sidecars: &mut [Sidecar]) -> Result<()> {
+    fn idle(&mut self, run: &str, order: &[usize], sidecars: &mut [Sidecar]) -> Result<()> {
         let time = self.settings.idle;
         progress(&format!("{run}: idle, {:?} and {time:?}", idle::SETTLE));
         let pids: Vec<_> = sidecars.iter().map(|sidecar| sidecar.pid).collect();
@@ -149,7 +149,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn throng(&mut self, run: &str, order: &[usize], sidecars: Vec<Sidecar>) -> Result<()> {
+    fn many_clients(&mut self, run: &str, order: &[usize], sidecars: Vec<Sidecar>) -> Result<()> {
         progress(&format!(
             "{run}: {} clients at once, then {} half-open connections",
             load::CLIENTS,
@@ -194,7 +194,7 @@ impl Bench<'_> {
         for side in self.order(0) {
             let binary = &self.binaries[side];
             progress(&format!("{}: the smallest memory limit", binary.name));
-            // What was measured until here is not thrown away for it.
+            // An error here must not discard the figures so far.
             let mut search = match limit::Search::begin(binary, self.socket) {
                 Ok(search) => search,
                 Err(why) => {

@@ -1,14 +1,13 @@
-//! Numbers as they are counted and as they are shown.
+//! Converting, averaging and formatting numbers.
 
-/// A count as a number to reckon with. Exact up to 2^53, which no count here nears.
+/// Converts a count to a float. That is exact up to 2^53, and no count here comes near it.
 pub fn float(count: u64) -> f64 {
     const LOW: u64 = 0xffff_ffff;
     let half = |bits: u64| f64::from(u32::try_from(bits & LOW).unwrap_or(u32::MAX));
     half(count >> 32) * 4_294_967_296.0 + half(count)
 }
 
-/// The middle of some numbers: of an even count, the mean of the two in the middle.
-/// Zero for none.
+/// The median: for an even count the mean of the two in the middle, and zero for none.
 pub fn median(numbers: &[f64]) -> f64 {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -20,7 +19,7 @@ pub fn median(numbers: &[f64]) -> f64 {
     }
 }
 
-/// So many digits behind the point, and a comma between thousands.
+/// Formats a number with so many digits behind the point, and a comma between thousands.
 pub fn show(number: f64, digits: usize) -> String {
     let text = format!("{number:.digits$}");
     let (sign, text) = match text.strip_prefix('-') {

@@ -1,4 +1,4 @@
-//! What the kernel says of another process (proc_pid_status(5), clock_getcpuclockid(3)).
+//! What the kernel reports about another process (proc_pid_status(5), clock_getcpuclockid(3)).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 use crate::Result;
 
-/// What is resident, in KiB.
+/// Resident memory, in KiB.
 #[derive(Clone, Copy)]
 pub struct Memory {
     pub resident: u64,
@@ -30,7 +30,7 @@ fn status(pid: Pid) -> Result<String> {
     read(&format!("/proc/{pid}/status"))
 }
 
-/// What is resident now. The kernel may be behind by some pages for each processor.
+/// The resident memory now. The kernel's count may be behind by some pages for each processor.
 pub fn memory(pid: Pid) -> Result<Memory> {
     let status = status(pid)?;
     let field = |name: &str| {
@@ -48,9 +48,9 @@ pub fn threads(pid: Pid) -> Result<u64> {
     number(&status(pid)?, "Threads").ok_or_else(|| format!("/proc/{pid}/status has no Threads"))
 }
 
-/// The time that all threads, ended ones included, have had of a processor, in user
-/// and kernel mode. In nanoseconds; what `/proc/<pid>/stat` has is in hundredths of a
-/// second, some per cent of what a thousand probes take.
+/// The processor time of all threads, including those that have ended, in user and kernel mode.
+/// It is exact to nanoseconds; `/proc/<pid>/stat` counts hundredths of a second, which are some
+/// per cent of a thousand probes.
 pub fn cpu(pid: Pid) -> Result<Duration> {
     clock_getcpuclockid(pid)
         .and_then(clock_gettime)
@@ -58,13 +58,13 @@ pub fn cpu(pid: Pid) -> Result<Duration> {
         .map_err(|error| format!("cannot read the CPU clock of process {pid}: {error}"))
 }
 
-/// How often each thread has been switched away from, of its own will or not.
+/// How often each thread has been switched away from, voluntarily or not.
 pub fn switches(pid: Pid) -> Result<BTreeMap<String, u64>> {
     let path = format!("/proc/{pid}/task");
     let tasks = std::fs::read_dir(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
     Ok(tasks
         .flatten()
-        // A thread may end while it is looked at.
+        // A thread may end meanwhile.
         .filter_map(|task| {
             let status = std::fs::read_to_string(task.path().join("status")).ok()?;
             let sum = number(&status, "voluntary_ctxt_switches")?
@@ -74,8 +74,8 @@ pub fn switches(pid: Pid) -> Result<BTreeMap<String, u64>> {
         .collect())
 }
 
-/// The whole text of a file of the kernel's, or nothing.
-pub fn said(path: &str) -> String {
+/// The text of a file of the kernel, or nothing.
+pub fn text_of(path: &str) -> String {
     std::fs::read_to_string(path)
         .unwrap_or_default()
         .trim_end()

@@ -1,5 +1,5 @@
-//! What the static binary took when the record was last written, and whether it
-//! still does. It reads text and gives text: tests/integration/guard.rs has it, too.
+//! The record of what the static binary takes, and how measured figures differ from it. It takes
+//! text and gives text, so that tests/integration/guard.rs can test it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,16 +8,16 @@ use serde_json::{Map, Value, json};
 
 /// A figure that is recorded.
 pub struct Recorded {
-    /// In the file.
+    /// Its name in the file.
     pub key: &'static str,
-    /// In messages.
-    pub words: &'static str,
-    /// By how many per cent of the record it may differ, in either direction.
+    /// Its name in messages.
+    pub description: &'static str,
+    /// How many per cent of the record it may differ by, in either direction.
     pub percent: u64,
 }
 
-/// All of them. What is less than the record fails, too: it would otherwise cover a
-/// later rise.
+/// All figures. A value that is too small fails as well, because it would otherwise hide a later
+/// rise.
 pub const FIGURES: [Recorded; 4] = [
     recorded("file_bytes", "the file's size in bytes", 5),
     recorded("resident_kib", "KiB resident after 1,000 probes", 5),
@@ -29,15 +29,15 @@ pub const FIGURES: [Recorded; 4] = [
     ),
 ];
 
-const fn recorded(key: &'static str, words: &'static str, percent: u64) -> Recorded {
+const fn recorded(key: &'static str, description: &'static str, percent: u64) -> Recorded {
     Recorded {
         key,
-        words,
+        description,
         percent,
     }
 }
 
-/// Values by their keys.
+/// The values, by their keys.
 pub type Values = BTreeMap<&'static str, u64>;
 
 const REMEDY: &str = "make guard UPDATE=1 writes the record";
@@ -73,7 +73,7 @@ pub fn read(text: &str, architecture: &str) -> Result<Values, String> {
         .collect()
 }
 
-/// Each figure that is not what the record says, in words.
+/// Describes each figure that differs from the record.
 pub fn differences(recorded: &Values, measured: &Values) -> Vec<String> {
     FIGURES
         .iter()
@@ -83,16 +83,16 @@ pub fn differences(recorded: &Values, measured: &Values) -> Vec<String> {
             if is.abs_diff(was) * 100 <= was * figure.percent {
                 return None;
             }
-            let mut words = format!("{}: {is}, and the record says {was}", figure.words);
+            let mut text = format!("{}: {is}, and the record says {was}", figure.description);
             if figure.percent > 0 {
-                let _ = write!(words, ", give or take {} %", figure.percent);
+                let _ = write!(text, ", give or take {} %", figure.percent);
             }
-            Some(words)
+            Some(text)
         })
         .collect()
 }
 
-/// The record with other values for an architecture, and what it says of the others.
+/// The record with new values for an architecture; those of other architectures stay.
 pub fn updated(
     text: Option<&str>,
     architecture: &str,

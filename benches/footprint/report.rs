@@ -11,7 +11,7 @@ use crate::settings::Settings;
 use crate::sidecar::Binary;
 use crate::table::{Row, Table, spread};
 
-/// All that is told.
+/// All that the report contains.
 pub struct Report<'a> {
     pub machine: Vec<(&'static str, String)>,
     pub driver: &'a str,
@@ -21,7 +21,7 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// The table, and under which circumstances.
+    /// The table, and the circumstances of the measurement.
     pub fn markdown(&self) -> String {
         let mut text = String::new();
         let names: Vec<&str> = self
@@ -79,7 +79,7 @@ impl Report<'_> {
         cells
     }
 
-    /// The same and each run's values.
+    /// Writes the same as JSON, with the values of each run.
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = format!("{:#}\n", self.json());
         let made = match path.parent() {

@@ -1,12 +1,12 @@
-//! What is asked for, by variables of the environment: `make` and `benches/run.sh`
-//! pass them on.
+//! The settings, which are variables of the environment. `make` and `benches/run.sh` pass them
+//! on.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::Result;
 
-/// What both modes want to know.
+/// The settings of both modes.
 pub struct Common {
     /// The sidecar that is measured.
     pub binary: PathBuf,
@@ -14,10 +14,10 @@ pub struct Common {
     pub driver: PathBuf,
 }
 
-/// What `measure` wants to know besides.
+/// The settings of `measure`.
 pub struct Settings {
     pub common: Common,
-    /// Another sidecar with the same flags, and what the table calls it.
+    /// Another sidecar with the same flags, and its name in the table.
     pub peer: Option<(PathBuf, String)>,
     /// A driver that is running already.
     pub csi_socket: Option<PathBuf>,
@@ -27,7 +27,7 @@ pub struct Settings {
     pub json: PathBuf,
 }
 
-/// Architectures as files are named, and as Rust calls them.
+/// The architectures by their names in files and in Rust.
 const ARCHITECTURES: [(&str, &str); 4] = [
     ("amd64", "x86_64"),
     ("arm64", "aarch64"),
@@ -35,7 +35,7 @@ const ARCHITECTURES: [(&str, &str); 4] = [
     ("riscv64", "riscv64"),
 ];
 
-/// This machine's, as files are named.
+/// The architecture of this machine, by its name in files.
 pub fn architecture() -> Result<&'static str> {
     let here = std::env::consts::ARCH;
     ARCHITECTURES
@@ -56,7 +56,7 @@ impl Common {
                 &binary,
                 "a sidecar's program; make static builds one",
             )?,
-            // Looked at when it is started: CSI_SOCKET does without.
+            // Checked only when it is started, because CSI_SOCKET needs none.
             driver: path("DRIVER").unwrap_or_else(|| "target/release/examples/csi_driver".into()),
         })
     }
@@ -102,12 +102,12 @@ pub fn is_update() -> Result<bool> {
     }
 }
 
-/// The guard's record.
+/// The path of the guard's record.
 pub fn record() -> PathBuf {
     path("RECORD").unwrap_or_else(|| "benches/footprint.json".into())
 }
 
-/// An empty variable is none: make exports those that nobody has set.
+/// An empty variable counts as not set, because make exports all of them.
 fn text(name: &str) -> Option<String> {
     let value = std::env::var_os(name)?.to_string_lossy().into_owned();
     (!value.is_empty()).then_some(value)
@@ -130,7 +130,7 @@ fn number(name: &str, default: u32, least: u32, most: u32) -> Result<u32> {
 }
 
 fn file(name: &str, path: &Path, what: &str) -> Result<PathBuf> {
-    // Looked at by its whole path: a bare name would be looked for in PATH.
+    // By its whole path, because a bare name would be looked up in PATH.
     let whole =
         std::path::absolute(path).map_err(|error| format!("{name}={}: {error}", path.display()))?;
     if is_program(&whole) {

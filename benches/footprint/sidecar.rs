@@ -1,4 +1,4 @@
-//! A sidecar's program, and a process of it.
+//! A sidecar's program, and a process that runs it.
 
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read};
@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use crate::{Result, http, number};
 
-/// A program that is measured, and what the table calls it.
+/// A program that is measured, and its name in the table.
 pub struct Binary {
     pub name: String,
     pub path: PathBuf,
@@ -33,9 +33,9 @@ impl Binary {
             .map_err(|error| format!("{}: {error}", self.path.display()))
     }
 
-    /// The first line that it says to `--version`.
+    /// The first line that `--version` prints.
     pub fn version(&self) -> String {
-        version(&self.path).unwrap_or_else(|| "says no version".to_owned())
+        version(&self.path).unwrap_or_else(|| "prints no version".to_owned())
     }
 }
 
@@ -47,7 +47,7 @@ fn version(path: &Path) -> Option<String> {
         .stderr(Stdio::null())
         .spawn()
         .ok()?;
-    // A program without this flag may go on as if it had not been given.
+    // A program without this flag may ignore it and go on.
     let until = Instant::now() + Duration::from_secs(5);
     let status = loop {
         match child.try_wait() {
@@ -68,13 +68,13 @@ fn version(path: &Path) -> Option<String> {
         .filter(|line| !line.is_empty())
 }
 
-/// How many of the last lines on stderr are told when something fails.
-const TOLD: usize = 10;
+/// How many of the last lines on stderr an error contains.
+const LAST_LINES: usize = 10;
 
-/// How often a sidecar that starts is asked.
+/// How often a sidecar that starts gets a request.
 const POLL: Duration = Duration::from_micros(200);
 
-/// A process, killed with its owner.
+/// A process, which is killed when this is dropped.
 pub struct Sidecar {
     child: Child,
     name: String,
@@ -85,8 +85,8 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// Runs a command line that ends in a sidecar's program, and waits for the first
-    /// 200; how long that took from just before the process was made.
+    /// Runs a command line that ends in a sidecar's program, and waits for the first 200. Returns
+    /// how long that took, from just before the process was created.
     pub fn start(
         name: &str,
         mut command: Command,
@@ -124,24 +124,24 @@ impl Sidecar {
             match answer {
                 Ok(_) if sidecar.is_running() => return Ok((sidecar, took)),
                 Ok(_) => {
-                    let reason = format!("it has ended, and somebody else answers at {address}");
-                    return Err(sidecar.told(&reason));
+                    let reason = format!("it has ended, and another program answers at {address}");
+                    return Err(sidecar.describe(&reason));
                 }
                 Err(reason) if took > patience || !sidecar.is_running() => {
                     let reason = format!("no 200 within {took:.1?} of the start: {reason}");
-                    return Err(sidecar.told(&reason));
+                    return Err(sidecar.describe(&reason));
                 }
                 Err(_) => std::thread::sleep(POLL),
             }
         }
     }
 
-    /// Asks once; how long that took.
+    /// Sends one request, and returns how long it took.
     pub fn healthz(&mut self) -> Result<Duration> {
-        http::healthz(self.address).map_err(|reason| self.told(&reason))
+        http::healthz(self.address).map_err(|reason| self.describe(&reason))
     }
 
-    /// Asks so many times, one after the other; how long each took.
+    /// Sends so many requests, one after the other, and returns how long each took.
     pub fn probes(&mut self, count: u32) -> Result<Vec<Duration>> {
         (0..count).map(|_| self.healthz()).collect()
     }
@@ -150,7 +150,7 @@ impl Sidecar {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Asks it to end, and waits until it has, with exit code 0.
+    /// Sends SIGTERM, and waits until the process has exited with 0.
     pub fn end(mut self, patience: Duration) -> Result<()> {
         kill(self.pid, Signal::SIGTERM)
             .map_err(|error| format!("{}: cannot send SIGTERM: {error}", self.name))?;
@@ -161,20 +161,20 @@ impl Sidecar {
                 Ok(None) if Instant::now() < until => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                Ok(Some(_)) => return Err(self.told("it did not end well after SIGTERM")),
-                _ => return Err(self.told(&format!("it runs {patience:?} after SIGTERM"))),
+                Ok(Some(_)) => return Err(self.describe("it did not end well after SIGTERM")),
+                _ => return Err(self.describe(&format!("it runs {patience:?} after SIGTERM"))),
             }
         }
     }
 
-    /// A reason, and what is known of the process besides.
-    pub fn told(&mut self, reason: &str) -> String {
-        // The reader of stderr needs a moment after the end.
+    /// Adds the state of the process and its last log lines to a reason.
+    pub fn describe(&mut self, reason: &str) -> String {
+        // The thread that reads stderr needs a moment after the end.
         std::thread::sleep(Duration::from_millis(50));
         let state = match self.child.try_wait() {
             Ok(None) => "it is running".to_owned(),
             Ok(Some(status)) => format!("it has ended: {status}"),
-            Err(error) => format!("how it is cannot be told: {error}"),
+            Err(error) => format!("its state is unknown: {error}"),
         };
         let lines = self
             .last_lines
@@ -204,7 +204,7 @@ fn keep_last_lines(stream: impl Read + Send + 'static, kept: Arc<Mutex<VecDeque<
             .map_while(std::result::Result::ok)
         {
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            if kept.len() == TOLD {
+            if kept.len() == LAST_LINES {
                 kept.pop_front();
             }
             kept.push_back(String::from_utf8_lossy(&line).into_owned());
@@ -212,11 +212,11 @@ fn keep_last_lines(stream: impl Read + Send + 'static, kept: Arc<Mutex<VecDeque<
     });
 }
 
-/// An address that nobody listens on, below the ports that the kernel gives to
-/// clients: one of this program's own thousands of connections might get it between
-/// here and the sidecar's listen(2). Where to begin depends on this process and on how
-/// many were given: two of these programs at once would otherwise choose the same, and
-/// one would ask the other's sidecar.
+/// Finds an address on which no process listens. Its port is below those that the kernel gives to
+/// clients, because one of this program's own thousands of connections might get it before the
+/// sidecar's listen(2). The search begins at a port that depends on this process and on how many
+/// it has given: otherwise two of these programs at once would choose the same port, and one
+/// would measure the other's sidecar.
 fn free_address() -> Result<SocketAddr> {
     const FIRST: u32 = 20_000;
     const COUNT: u32 = 12_000;

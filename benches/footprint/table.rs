@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use crate::figure::Figure;
 use crate::number::{median, show};
 
-/// The values of one row, run by run.
+/// The values of one row, in the order of runs.
 #[derive(Default)]
 pub struct Row {
-    /// The subject's first, then the peer's if there is one.
+    /// Those of the subject, then those of the peer, if there is one.
     pub values: [Vec<f64>; 2],
-    /// Why there are none.
+    /// Why there are no values.
     pub why_not: Option<String>,
 }
 
 impl Row {
-    /// Subject by peer, of each run; where the peer has nothing of it, there is none.
+    /// The subject's value divided by the peer's, for each run in which the peer's is not zero.
     pub fn ratios(&self) -> Vec<f64> {
         let [subject, peer] = &self.values;
         subject
@@ -27,25 +27,25 @@ impl Row {
     }
 }
 
-/// All rows that were measured, or could not be.
+/// All rows, including those that could not be measured.
 #[derive(Default)]
 pub struct Table(pub BTreeMap<Figure, Row>);
 
 impl Table {
-    /// One more value, of the subject (0) or the peer (1).
+    /// Adds a value of the subject (0) or of the peer (1).
     pub fn add(&mut self, side: usize, figure: Figure, value: f64) {
         if let Some(values) = self.0.entry(figure).or_default().values.get_mut(side) {
             values.push(value);
         }
     }
 
-    /// Says why there is no value.
+    /// Records why there is no value.
     pub fn cannot(&mut self, figure: Figure, why: String) {
         self.0.entry(figure).or_default().why_not = Some(why);
     }
 }
 
-/// min / median / max, or the one value that all of them are.
+/// Formats minimum, median and maximum, or one value if all are the same.
 pub fn spread(values: &[f64], digits: usize) -> String {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

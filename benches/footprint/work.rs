@@ -1,4 +1,4 @@
-//! Probes one after the other: what they take of time, of a processor and of memory.
+//! Probes one after the other, and the time, processor time and memory that they take.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,29 +6,29 @@ use std::time::Duration;
 use crate::sidecar::{Binary, Sidecar};
 use crate::{Result, number, proc};
 
-/// So many probes until memory is read, and so many that are timed after these.
+/// How many probes are made before memory is read, and how many are timed after these.
 pub const PROBES: u32 = 1_000;
 
-/// Sidecars that are compared take turns with blocks of so many: what disturbs the
-/// machine for a moment disturbs both.
+/// Sidecars that are compared alternate in blocks of so many probes, so that a disturbance of the
+/// machine affects both.
 const BLOCK: u32 = 100;
 
 /// How long a sidecar may take until its first 200.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Before the starts: while the kernel puts away thousands of connections of a run
-/// before, starts take three times as long.
+/// How long to wait before the starts: while the kernel cleans up thousands of connections of the
+/// run before, starts take three times as long.
 const CALM: Duration = Duration::from_secs(3);
 
-/// Between starts, for the end of the process before.
+/// How long to wait between starts, for the process before to end.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Starts the program as it is.
+/// Starts the program without a wrapper.
 pub fn start(binary: &Binary, socket: &Path) -> Result<(Sidecar, Duration)> {
     Sidecar::start(&binary.name, binary.command(), socket, PATIENCE)
 }
 
-/// What one probe takes.
+/// The cost of one probe.
 pub struct Cost {
     /// In microseconds.
     pub cpu: f64,
@@ -36,7 +36,7 @@ pub struct Cost {
     pub p99: f64,
 }
 
-/// Makes the probes that are timed, of all sidecars in turns.
+/// Makes the probes that are timed, alternating between the sidecars.
 pub fn cost(sidecars: &mut [Sidecar]) -> Result<Vec<Cost>> {
     let mut spent = vec![(Duration::ZERO, Vec::new()); sidecars.len()];
     for _ in 0..PROBES / BLOCK {
@@ -59,7 +59,7 @@ pub fn cost(sidecars: &mut [Sidecar]) -> Result<Vec<Cost>> {
         .collect())
 }
 
-/// Of sorted times, the one that so many in a hundred do not exceed.
+/// The time that so many in a hundred of the sorted times do not exceed.
 fn percentile(times: &[Duration], percent: usize) -> Duration {
     let rank = (times.len() * percent).div_ceil(100).max(1);
     times.get(rank - 1).copied().unwrap_or_default()
@@ -69,13 +69,13 @@ fn microseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// What is resident, in KiB.
+/// Memory after the first and after the last probe.
 pub struct Grown {
     pub at_first: proc::Memory,
     pub at_last: proc::Memory,
 }
 
-/// A long life: memory after the first thousand probes, and after so many.
+/// Measures memory after the first thousand probes, and after `probes`.
 pub fn grow(binary: &Binary, socket: &Path, probes: u32) -> Result<Grown> {
     let (mut sidecar, _) = start(binary, socket)?;
     sidecar.probes(PROBES)?;
@@ -89,8 +89,8 @@ pub fn grow(binary: &Binary, socket: &Path, probes: u32) -> Result<Grown> {
     })
 }
 
-/// The middle of so many starts' times to the first 200, in milliseconds, of programs
-/// that take turns.
+/// The median time from a start to the first 200, in milliseconds, over so many starts of each
+/// program. The programs alternate.
 pub fn start_times(binaries: &[&Binary], socket: &Path, starts: u32) -> Result<Vec<f64>> {
     let mut times = vec![Vec::new(); binaries.len()];
     std::thread::sleep(CALM);

@@ -1,5 +1,5 @@
-// A sidecar as one is written in Go, for comparisons where upstream's program cannot
-// be had: net/http, grpc-go, klog and client_golang, of Debian's versions. It is no
+// A sidecar as it is usually written in Go, for comparisons where upstream's program is not
+// available. It uses net/http, grpc-go, klog and client_golang, in Debian's versions. It is no
 // copy of upstream's, whose libraries are newer, and its figures are not upstream's.
 package main
 
@@ -29,12 +29,12 @@ const (
 )
 
 var (
-	version  = flag.Bool("version", false, "say what this is made of, and end")
+	version  = flag.Bool("version", false, "print the versions of its parts, and exit")
 	address  = flag.String("csi-address", "/run/csi/socket", "the path of the driver's socket")
 	endpoint = flag.String("http-endpoint", ":9808", "where /healthz and /metrics are served")
 )
 
-// By hand, as protoc-gen-go would write them: Debian has no generated CSI.
+// These are written by hand as protoc-gen-go would write them, because Debian has no generated CSI.
 type probeRequest struct{}
 
 func (m *probeRequest) Reset()         { *m = probeRequest{} }
@@ -92,7 +92,7 @@ func main() {
 	klog.Fatal(http.ListenAndServe(*endpoint, nil))
 }
 
-// A connection for each probe, under one deadline with the call.
+// probe makes a new connection and the call, both under one deadline.
 func probe(parent context.Context, path string) (bool, error) {
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()

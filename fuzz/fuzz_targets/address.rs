@@ -1,4 +1,4 @@
-//! Fuzzes what `tests/integration/properties/address.rs` says.
+//! Fuzzes the property of `tests/integration/properties/address.rs`.
 #![no_main]
 
 #[path = "../../tests/integration/properties/address.rs"]

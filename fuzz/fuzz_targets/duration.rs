@@ -1,4 +1,4 @@
-//! Fuzzes what `tests/integration/properties/duration.rs` says.
+//! Fuzzes the property of `tests/integration/properties/duration.rs`.
 #![no_main]
 
 #[path = "../../tests/integration/properties/duration.rs"]

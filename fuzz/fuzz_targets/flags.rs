@@ -1,4 +1,4 @@
-//! Fuzzes what `tests/integration/properties/flags.rs` says.
+//! Fuzzes the property of `tests/integration/properties/flags.rs`.
 #![no_main]
 
 #[path = "../../tests/integration/properties/flags.rs"]

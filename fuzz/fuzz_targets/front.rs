@@ -1,4 +1,4 @@
-//! Fuzzes what `tests/integration/properties/front.rs` says.
+//! Fuzzes the property of `tests/integration/properties/front.rs`.
 #![no_main]
 
 #[path = "../../tests/integration/properties/front.rs"]

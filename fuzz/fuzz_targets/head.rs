@@ -1,4 +1,4 @@
-//! Fuzzes what `tests/integration/properties/head.rs` says.
+//! Fuzzes the property of `tests/integration/properties/head.rs`.
 #![no_main]
 
 #[path = "../../tests/integration/properties/head.rs"]

@@ -1,4 +1,4 @@
-//! Fuzzes what `tests/integration/properties/message.rs` says.
+//! Fuzzes the property of `tests/integration/properties/message.rs`.
 #![no_main]
 
 #[path = "../../tests/integration/properties/message.rs"]

@@ -1,4 +1,4 @@
-//! Fuzzes what `tests/integration/properties/text.rs` says.
+//! Fuzzes the property of `tests/integration/properties/text.rs`.
 #![no_main]
 
 #[path = "../../tests/integration/properties/text.rs"]

@@ -41,7 +41,7 @@ fn each_figure_that_is_off_is_reported_with_both_values() {
             let [words] = &words[..] else {
                 panic!("{}: {words:?}", figure.key);
             };
-            for part in [figure.words, &beyond.to_string(), "2000"] {
+            for part in [figure.description, &beyond.to_string(), "2000"] {
                 assert!(words.contains(part), "{words}");
             }
         }

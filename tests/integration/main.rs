@@ -11,7 +11,6 @@
 mod support;
 
 mod addresses;
-mod architecture;
 mod bad_start;
 mod bad_values;
 mod c_core;
@@ -55,3 +54,4 @@ mod soak;
 mod socket_life;
 mod vex;
 mod watchdog;
+mod workspace;
