@@ -11,8 +11,9 @@ use program::start::{self, Start, fail, print};
 
 use crate::PROGRAM;
 use crate::flags::{self, Command, Options};
+use crate::install;
+use crate::once;
 use crate::sidecar::{NotServing, Sidecar};
-use crate::{install, once};
 
 /// Runs the program.
 #[must_use]

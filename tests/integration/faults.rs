@@ -191,7 +191,7 @@ fn a_driver_that_answers_with_pages_does_not_flood_the_log() {
         };
         call.send(&answer);
     });
-    let sidecar = Sidecar::start(&dir.socket(), &[]);
+    let sidecar = livenessprobe().start(&dir.socket(), &[]);
     for _ in 0..PAGES {
         assert_eq!(sidecar.healthz().status, 500);
     }

@@ -160,10 +160,11 @@ fn rooms_with_modules() -> impl Iterator<Item = PathBuf> {
     rooms.filter(|room| package(&name(room)) != "testkit")
 }
 
-/// The names that follow `path` in a line, such as `b` in "use a::b;" for "a::".
+/// The names that follow `path` in a line, such as `b` in "use a::b;" for "a::". A text may name a
+/// module as well, such as the target of a log line, and is not looked at.
 fn names_after<'a>(line: &'a str, path: &'a str) -> impl Iterator<Item = &'a str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let begins = move |at: usize| !line[..at].ends_with(|c: char| is_part(c) || c == ':');
+    let begins = move |at: usize| !line[..at].ends_with(|c: char| is_part(c) || ":\"".contains(c));
     line.match_indices(path)
         .filter(move |(at, _)| begins(*at))
         .filter_map(move |(at, _)| line[at + path.len()..].split(|c| !is_part(c)).next())

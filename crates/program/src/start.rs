@@ -5,9 +5,12 @@ use std::hash::RandomState;
 use std::io::Write as _;
 use std::time::SystemTime;
 
+use crate::Program;
+use crate::environment;
 use crate::exit::{self, Exit};
 use crate::logging::{self, Format};
-use crate::{Program, environment, panics, signal};
+use crate::panics;
+use crate::signal;
 
 /// What a program starts with.
 pub struct Start {
