@@ -3,10 +3,10 @@
 # sidecar for upstream's by building it, and what watches it against a scrape of it.
 # `make try-deploy` calls this.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+. "$(dirname "$0")/../packaging/lib.sh"
 
 packaging/tools.sh try-deploy
-packaging/venv.sh target/kubernetes deploy/requirements.txt
+venv target/kubernetes deploy/requirements.txt
 python=target/kubernetes/bin/python
 "$python" deploy/check.py deploy/kubernetes/*.yaml
 

@@ -264,7 +264,7 @@ fn the_ways_to_probe_say_what_an_event_shows() {
 
 #[test]
 fn the_processors_are_those_that_are_built_for() {
-    let packaging = std::fs::read_to_string("packaging/architectures.sh").unwrap();
+    let packaging = std::fs::read_to_string("packaging/lib.sh").unwrap();
     let (_, names) = packaging.split_once("ARCHITECTURES='").unwrap();
     let names: Vec<&str> = names.split('\'').next().unwrap().split(' ').collect();
     let row = section(README, "Where it differs from upstream")
