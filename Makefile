@@ -9,8 +9,8 @@ SHELL := /bin/bash
 .PHONY: help run test hostile chaos soak memcheck bench guard interop fuzz build static try-static image try-image try-deploy airgap try-airgap verify-reproducible release tools deny messages fmt clean programs
 
 CARGO ?= cargo
-# What `make soak`, `bench` and `guard` are about. Where it is not given: what Cargo
-# builds, and for the last two what ships.
+# What `make soak`, `bench` and `guard` measure. Where it is not given: what Cargo builds, and
+# for the last two what ships.
 BINARY ?=
 # What `make bench` measures beside it, go for a stand-in that it builds, and the
 # socket of a driver that is running.
@@ -18,8 +18,11 @@ PEER ?=
 CSI_SOCKET ?=
 # 1: make guard writes its record.
 UPDATE ?=
-# What is built, packaged and tried for; all where it is not given.
-ARCHITECTURES := $(shell . packaging/architectures.sh && echo $$ARCHITECTURES)
+# What is built, packaged and tried: these programs, for these architectures; all where they
+# are not given.
+PROGRAM ?=
+export PROGRAM
+ARCHITECTURES := $(shell . packaging/lib.sh && echo $$ARCHITECTURES)
 ARCH ?= $(ARCHITECTURES)
 ifeq ($(strip $(ARCH)),)
 $(error ARCH is empty; right would be some of: $(ARCHITECTURES))
@@ -34,7 +37,7 @@ OFFLINE ?=
 ifneq ($(filter-out 1,$(OFFLINE) $(QUICK)),)
 $(error OFFLINE=$(OFFLINE) QUICK=$(QUICK): right would be 1, or nothing)
 endif
-# Scripts read them as they are given, with whatever is in them.
+# Scripts read these as they are given.
 export VERSION SIGN_KEY QUICK BINARY PEER CSI_SOCKET UPDATE
 
 # C-core's objects outlive `make clean` where ccache is installed. It is never
@@ -68,7 +71,7 @@ help:
 	@echo 'make build      build target/release/livenessprobe, for this machine; OFFLINE=1'
 	@echo '                downloads and installs nothing'
 	@echo 'make static     build dist/livenessprobe-linux-* as shipped:'
-	@echo '                $(ARCHITECTURES); ARCH=arm64 builds one'
+	@echo '                $(ARCHITECTURES); ARCH=arm64 builds one, PROGRAM=name one program'
 	@echo 'make try-static run the tests on what is in dist/; other processors under qemu'
 	@echo 'make image      package dist/ as dist/livenessprobe-<version>.oci.tar'
 	@echo 'make try-image  run that image in podman, as locked in as a pod can be'
@@ -99,28 +102,28 @@ fuzz: tools
 	@fuzz/run.sh "$(TIME)" $(TARGET)
 
 deny: tools
-	@packaging/deny.sh
+	@packaging/crates.sh deny
 
 messages:
 	UPDATE_MESSAGES=1 $(CARGO) test --release --locked --test integration -- messages::
 
 build: tools
-	$(CARGO) build --release --locked --bin livenessprobe
-	@echo 'built target/release/livenessprobe'
+	$(CARGO) build --release --locked $$(. packaging/lib.sh && cargo_selection)
+	@echo 'built target/release/'
 
 test: programs
 	@$(CARGO) fmt --version >/dev/null 2>&1 && $(CARGO) clippy --version >/dev/null 2>&1 || { \
 	  echo 'error: rustfmt or clippy is missing; run: rustup component add rustfmt clippy' >&2; exit 1; }
 	@echo '== packages'
-	@packaging/crates.sh
+	@packaging/crates.sh count
 	@echo '== format'
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 	@echo '== clippy'
-	$(CARGO) clippy --release --locked --all-targets -- --deny warnings
+	$(CARGO) clippy --release --locked --workspace --all-targets -- --deny warnings
 	@echo '== documentation'
-	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --release --locked --no-deps --document-private-items
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --release --locked --workspace --no-deps --document-private-items
 	@echo '== tests'
-	$(CARGO) test --release --locked --all-targets -- \
+	$(CARGO) test --release --locked --workspace --all-targets -- \
 	  --skip hostile:: --skip flood:: --skip faulty_driver:: --skip chaos:: \
 	  --skip wall_clock
 	@echo '== hostile clients and faulty drivers, one after the other'
@@ -159,13 +162,13 @@ static:
 	@for arch in $(ARCH); do packaging/static.sh "$$arch" || exit; done
 
 try-static: programs
-	@for arch in $(ARCH); do packaging/try-static.sh "$$arch" || exit; done
+	@packaging/try.sh static $(ARCH)
 
 image:
 	@packaging/image.sh $(ARCH)
 
 try-image: programs
-	@packaging/try-image.sh $(ARCH)
+	@packaging/try.sh image $(ARCH)
 
 airgap: tools
 	@packaging/airgap.sh $(ARCH)
@@ -184,7 +187,7 @@ try-deploy: programs
 	@deploy/try.sh
 
 fmt:
-	$(CARGO) fmt
+	$(CARGO) fmt --all
 
 clean:
 	$(CARGO) clean

@@ -9,8 +9,7 @@ set -euo pipefail
 # Relative paths of BINARY and PEER are those of the caller.
 BINARY=${BINARY:+$(realpath --canonicalize-missing -- "$BINARY")}
 [ "${PEER:-go}" = go ] || PEER=$(realpath --canonicalize-missing -- "$PEER")
-cd "$(dirname "$0")/.."
-. packaging/architectures.sh
+. "$(dirname "$0")/../packaging/lib.sh"
 
 mode=${1:-}
 case $mode in measure | guard) ;; *)
@@ -31,9 +30,8 @@ if [ -z "$BINARY" ]; then
   }
   # In a subshell, because the time and the revision that it exports would compile C-core anew.
   (
-    . packaging/source.sh
-    . packaging/built.sh
-    must_be_built "$here"
+    source_identity
+    must_be_built livenessprobe "$here"
   )
   BINARY=$PWD/dist/livenessprobe-linux-$here
 fi
@@ -45,7 +43,7 @@ elif [ "${PEER:-}" = go ]; then
   packaging/tools.sh bench-go
   PEER=$PWD/target/bench/go-peer
   echo '== building the stand-in on grpc-go' >&2
-  packaging/go-build.sh benches/go_peer "$PEER"
+  go_build benches/go_peer "$PEER"
   version=$("$PEER" --version)
   export PEER PEER_NAME="Go stand-in (${version%%,*})"
 fi

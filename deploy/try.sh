@@ -3,7 +3,7 @@
 # them, the Helm values against what is recorded of the charts, and the alerts and the
 # dashboard against a scrape of the sidecar. `make try-deploy` calls this.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+. "$(dirname "$0")/../packaging/lib.sh"
 
 # The newest kustomize that Debian 12's Go can compile.
 KUSTOMIZE=5.0.3
@@ -34,7 +34,7 @@ kustomize_command() {
 }
 
 packaging/tools.sh try-deploy
-packaging/venv.sh target/kubernetes deploy/requirements.txt
+venv target/kubernetes deploy/requirements.txt
 # -B: otherwise Python would keep what it compiled in deploy/.
 python="target/kubernetes/bin/python -B"
 # YAML's readers take the last of two equal keys; yamllint refuses them.

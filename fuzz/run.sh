@@ -12,7 +12,7 @@ cargo=${CARGO:-cargo}
 # A head is at most 8 KiB; the rest is for the bytes behind it.
 longest=16384
 
-. packaging/versions.sh
+. packaging/lib.sh
 "$cargo" fuzz --version >/dev/null 2>&1 || {
   echo "error: cargo-fuzz is missing; install it: cargo install --locked cargo-fuzz@$CARGO_FUZZ" >&2
   exit 1

@@ -1,60 +1,104 @@
 #!/usr/bin/env bash
-# Makes dist/csi-livenessprobe-<version>-airgap.tar: all that somebody without a network
-# needs, of what is in dist/ and of what is committed. `make airgap` calls this;
-# docs/airgap.md, which is the bundle's README.md, says what is in it.
+# Makes dist/csi-livenessprobe-<version>-airgap.tar: all that is needed without a network, of
+# what is in dist/ and of what is committed, and the source archive that is in it. `make
+# airgap` calls this; docs/airgap.md, which is the bundle's README.md, says what is in it.
 #
 #   packaging/airgap.sh ARCH ...
 #
-# The image must be for these, and of this commit. SIGN_KEY names a key of gpg's that
-# SHA256SUMS is signed with, into SHA256SUMS.asc beside it. A signature has its own time,
-# so a bundle with one differs in that file from the next one.
+# The images must be for these, and of this commit. PROGRAM names one of the programs, all
+# where it is not given. SIGN_KEY names a key of gpg's that SHA256SUMS is signed with, into
+# SHA256SUMS.asc beside it. A signature has its own time, so a bundle with one differs in that
+# file from the next one.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-. packaging/architectures.sh
-. packaging/checkout.sh
-. packaging/sign.sh
-. packaging/source.sh
-. packaging/tar.sh
+. "$(dirname "$0")/lib.sh"
 
-refuse() { echo "error: $*" >&2; exit 1; }
-[ $# -gt 0 ] || refuse "give at least one of: $ARCHITECTURES"
+selected_architectures "$@"
+selected_programs
+source_identity
 must_be_checkout
-# What is signed is vouched for.
+# A signature vouches for the whole.
 if [ -n "${SIGN_KEY:-}" ]; then
   must_be_clean
   must_be_able_to_sign
+elif [ -n "$(uncommitted)" ]; then
+  echo 'note: what is not committed is not in the source archive' >&2
 fi
-image=dist/livenessprobe-$version.oci.tar
-[ -f "$image" ] || refuse "there is no $image; run: make static image"
-platforms=()
-for arch in "$@"; do
-  architecture "$arch"
-  platforms+=("$platform")
-done
 packaging/tools.sh airgap
-# One version of Cargo vendors otherwise than another, and the SBOM has the compiler's
-# library: those that `make static` takes.
+# Versions of Cargo vendor differently, so this is the one that `make static` takes.
 if [ "${RUST:-debian}" != rustup ]; then
   packaging/tools.sh static-debian
-  export CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc
+  debian_rust
 fi
-found=$(packaging/describe_image.py "$image")
-right="$REVISION ${platforms[*]}"
-[ "$found" = "$right" ] ||
-  refuse "$image is of $found, and not of $right; run: make static image, with the same ARCH"
+venv target/sbom packaging/requirements-sbom.txt
 
-packaging/source-archive.sh
-sbom=dist/csi-livenessprobe-$version.cdx.json
-packaging/check-sbom.sh "$sbom" dist/licenses
-
-echo '== bundling'
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 name=csi-livenessprobe-$version-airgap
 bundle=$work/$name
-mkdir "$bundle"
-cp "$image" "dist/csi-livenessprobe-$version-source.tar.xz" "$sbom" "$bundle"
-cp -r dist/licenses "$bundle/licenses"
+mkdir -p "$bundle/licenses"
+for program in "${programs[@]}"; do
+  program "$program"
+  image=dist/$program-$version.oci.tar
+  [ -f "$image" ] || refuse "there is no $image; run: make static image"
+  must_be_built "$program" "$@"
+  files=()
+  for arch in "$@"; do
+    architecture "$arch"
+    files+=("$platform=dist/$program-linux-$arch")
+  done
+  packaging/image.py check "$image" "$package" "$program" "$version" "${files[@]}" ||
+    refuse "$image is not of this commit and of $*; run: make static image, with the same ARCH"
+  sbom=dist/$package-$version.cdx.json
+  target/sbom/bin/python packaging/check_sbom.py "$sbom"
+  cp "$image" "$sbom" "$bundle"
+  cp -r "dist/licenses/$program" "$bundle/licenses/"
+done
+
+# `make build OFFLINE=1` in the source archive asks no network for anything.
+echo '== vendoring the packages of Cargo.lock'
+source=csi-livenessprobe-$version
+git archive --prefix="$source/" HEAD | tar --extract --directory "$work"
+(
+  cd "$work/$source"
+  # With their versions, as Cargo's own store names them: the names are in the binary.
+  "${CARGO:-cargo}" vendor --quiet --locked --versioned-dirs vendor >/dev/null
+  # Cargo wants the manifest of each package that Cargo.lock names, also of those for Windows,
+  # which are more than half of the whole. Of what no Linux build compiles, the manifest stays,
+  # with the other files empty.
+  platforms=()
+  for machine in x86_64-L aarch64-L armv7-Leabihf riscv64gc-L; do
+    for libc in musl gnu; do
+      platforms+=("--filter-platform=${machine/L/unknown-linux-$libc}")
+    done
+  done
+  needed=$("${CARGO:-cargo}" metadata --locked --format-version=1 "${platforms[@]}" | python3 -c '
+import json, sys
+metadata = json.load(sys.stdin)
+ids = {node["id"] for node in metadata["resolve"]["nodes"]}
+print(*(one["name"] + "-" + one["version"] for one in metadata["packages"] if one["id"] in ids))')
+  for directory in vendor/*; do
+    [[ " $needed " != *" ${directory#vendor/} "* ]] || continue
+    find "$directory" -type f ! -name Cargo.toml ! -name .cargo-checksum.json -exec truncate --size=0 {} +
+    # The digest of the package stays, which Cargo compares with that in Cargo.lock.
+    sed -i 's/"files":{[^}]*}/"files":{}/' "$directory/.cargo-checksum.json"
+  done
+  cat >>.cargo/config.toml <<'CONFIG'
+
+# Added to the source archive: Cargo takes packages from vendor/, never from a network.
+[source.crates-io]
+replace-with = "vendored"
+
+[source.vendored]
+directory = "vendor"
+CONFIG
+)
+echo "== packing dist/$source-source.tar.xz"
+# How xz divides the work is in the bytes: the same on any number of processors.
+archive "$work" "$source" | xz --threads=2 --block-size=16MiB -6 >"dist/$source-source.tar.xz.new"
+mv "dist/$source-source.tar.xz.new" "dist/$source-source.tar.xz"
+
+echo '== bundling'
+cp "dist/$source-source.tar.xz" "$bundle"
 git archive HEAD deploy | tar --extract --directory "$bundle"
 git show HEAD:security/openvex.json >"$bundle/openvex.json"
 git show HEAD:docs/airgap.md | sed 's#](\.\./#](#g' >"$bundle/README.md"

@@ -1,14 +1,38 @@
 #!/usr/bin/env bash
-# Counts the packages that the product is built from, build scripts' included, and
-# fails where they are many: each is somebody to be trusted.
+# Holds the packages that the programs are built from to their policies.
+#
+#   packaging/crates.sh count   their number, build scripts' included: each has to be trusted
+#   packaging/crates.sh deny    deny.toml, by cargo-deny, which is built into target/
 set -euo pipefail
-cd "$(dirname "$0")/.."
+. "$(dirname "$0")/lib.sh"
+cargo=${CARGO:-cargo}
 
-most=59
-count=$("${CARGO:-cargo}" tree --locked --offline --edges normal,build --prefix none --format '{p}' |
-  sed 's/ (.*//' | sort -u | wc -l)
-echo "$count packages, this one included; at most $most are allowed"
-[ "$count" -le "$most" ] || {
-  echo 'error: too many packages in the build tree; see cargo tree --edges normal,build' >&2
-  exit 1
+count() {
+  local name number
+  for name in $PROGRAMS; do
+    program "$name"
+    # Packages of ours have a path.
+    number=$("$cargo" tree --locked --offline --package "$package" --edges normal,build \
+      --prefix none --format '{p}' | grep -v ' (/' | cut -d' ' -f1,2 | sort -u | wc -l)
+    echo "$name: $number packages of others; at most $crates_most are allowed"
+    [ "$number" -le "$crates_most" ] ||
+      refuse "too many packages in $name; see cargo tree --package $package --edges normal,build"
+  done
 }
+
+deny() {
+  cargo_tool cargo-deny "$CARGO_DENY"
+  # deny.toml has rows for packages of controllers, which are still to come.
+  "$cargo" deny --locked check --allow unused-wrapper bans licenses sources
+  # Its database is a repository on the network.
+  if "$cargo" deny fetch db; then
+    "$cargo" deny --locked check advisories
+  else
+    echo 'note: the advisory database cannot be reached, so nothing was looked up in it' >&2
+  fi
+}
+
+case ${1:-} in
+  count | deny) "$1" ;;
+  *) refuse "'${1:-}' is neither count nor deny" ;;
+esac

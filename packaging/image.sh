@@ -1,45 +1,56 @@
 #!/usr/bin/env bash
-# Packages dist/livenessprobe-linux-* into one multi-arch OCI archive,
-# dist/livenessprobe-<version>.oci.tar, by the Containerfile. `make image` calls
-# this.
+# Packages dist/<program>-linux-* into one multi-arch OCI archive for each program,
+# dist/<program>-<version>.oci.tar, by the Containerfile. `make image` calls this.
 #
 #   packaging/image.sh ARCH ...
 #
-# IMAGE is the name without the version, SOURCE the address of the source;
-# REVISION and SOURCE_DATE_EPOCH as in source.sh.
+# PROGRAM names one of the programs, all where it is not given. IMAGE is the name without the
+# version, for one program; SOURCE is the address of the source; REVISION and
+# SOURCE_DATE_EPOCH are as lib.sh has them.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+. "$(dirname "$0")/lib.sh"
 
-. packaging/architectures.sh
-. packaging/source.sh
-. packaging/tar.sh
-. packaging/built.sh
-
-name=$(packaging/name_image.py --whole "${IMAGE:-csi-livenessprobe}"):$version
-archive=dist/livenessprobe-$version.oci.tar
-umask 022
-
-must_be_built "$@"
+selected_architectures "$@"
+selected_programs
+source_identity
+[ -z "${IMAGE:-}" ] || [ ${#programs[@]} = 1 ] ||
+  refuse "IMAGE=$IMAGE names one image; give one PROGRAM of: ${programs[*]}"
+for program in "${programs[@]}"; do
+  program "$program"
+  packaging/image.py whole "${IMAGE:-$package}" >/dev/null
+  must_be_built "$program" "$@"
+done
 packaging/tools.sh image
+umask 022
 
 work=$(mktemp -d)
 # vfs keeps layers that their owner may not write.
 trap 'chmod -R u+w "$work" || true; rm -rf "$work"' EXIT
 # vfs and chroot ask nothing of the kernel: no overlay, no mounts, no namespaces.
 builder=(buildah --root "$work/root" --runroot "$work/run" --storage-driver vfs)
-for arch in "$@"; do
-  echo "== packaging dist/livenessprobe-linux-$arch"
-  architecture "$arch"
-  IFS=/ read -r _ _ variant <<<"$platform"
-  packaging/check-binary.sh "$arch" "dist/livenessprobe-linux-$arch"
-  "${builder[@]}" bud --quiet --isolation chroot --platform "$platform" \
-    --build-arg "TARGETVARIANT=$variant" --build-arg BINARY=prebuilt --build-arg "VERSION=$version" \
-    --build-arg "REVISION=$REVISION" --build-arg "SOURCE=${SOURCE:-}" \
-    --timestamp "$SOURCE_DATE_EPOCH" --manifest all --file Containerfile . >/dev/null
+for program in "${programs[@]}"; do
+  program "$program"
+  name=$(packaging/image.py whole "${IMAGE:-$package}"):$version
+  archive=dist/$program-$version.oci.tar
+  files=()
+  for arch in "$@"; do
+    echo "== packaging dist/$program-linux-$arch"
+    architecture "$arch"
+    files+=("$platform=dist/$program-linux-$arch")
+    IFS=/ read -r _ _ variant <<<"$platform"
+    packaging/check-binary.sh "$program" "$arch" "dist/$program-linux-$arch"
+    "${builder[@]}" bud --quiet --squash --isolation chroot --platform "$platform" \
+      --build-arg "PROGRAM=$program" --build-arg "PACKAGE=$package" \
+      --build-arg "DESCRIPTION=$description" \
+      --build-arg "TARGETVARIANT=$variant" --build-arg BINARY=prebuilt \
+      --build-arg "VERSION=$version" --build-arg "REVISION=$REVISION" \
+      --build-arg "SOURCE=${SOURCE:-}" --timestamp "$SOURCE_DATE_EPOCH" \
+      --manifest "$program" --file Containerfile . >/dev/null
+  done
+  "${builder[@]}" manifest push --quiet --all "$program" "oci:$work/$program:$name" >/dev/null
+  packaging/image.py name "$work/$program" "$name"
+  archive "$work/$program" blobs index.json oci-layout >"$archive.new"
+  packaging/image.py check "$archive.new" "$package" "$program" "$version" "${files[@]}"
+  mv "$archive.new" "$archive"
+  echo "built $archive ($(stat -c %s "$archive") bytes)"
 done
-"${builder[@]}" manifest push --quiet --all all "oci:$work/layout:$name" >/dev/null
-packaging/name_image.py "$work/layout" "$name"
-archive "$work/layout" blobs index.json oci-layout >"$archive.new"
-packaging/check_image.py "$archive.new"
-mv "$archive.new" "$archive"
-echo "built $archive ($(stat -c %s "$archive") bytes)"

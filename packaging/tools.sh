@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sees to the programs that a step needs besides Rust: installs what is missing
-# where it may (root and apt-get), and else names it.
+# Installs the programs that a step needs in addition to Rust where it may (as root, with
+# apt-get), and names them otherwise.
 #
 #   packaging/tools.sh STEP ...
 set -euo pipefail
@@ -24,7 +24,7 @@ needs() {
       /usr/share/doc/python3-venv:python3-venv ;;
     airgap) echo git:git xz:xz-utils python3:python3 \
       /usr/share/doc/python3-venv:python3-venv ;;
-    # The registry and containerd would be started as services: unpack.sh brings them.
+    # The registry and containerd would be started as services; unpack.sh brings them.
     try-airgap) echo python3:python3 skopeo:skopeo runc:runc unshare:util-linux xz:xz-utils ;;
     try-image) echo podman:podman runc:runc skopeo:skopeo ;;
     try-deploy) echo python3:python3 /usr/share/doc/python3-venv:python3-venv ;;
@@ -61,8 +61,8 @@ done
 if [ -z "${OFFLINE:-}" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   echo "== installing ${missing[*]}"
   apt-get update
-  # rustc-web and cargo-web conflict with Debian's rustc, cargo and rustup, which
-  # somebody may want; rustup's own installation is another matter.
+  # rustc-web and cargo-web conflict with Debian's rustc, cargo and rustup, which may be
+  # wanted; rustup's own installation does not conflict.
   DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
     --no-remove "${missing[@]}" || {
     echo "error: cannot install ${missing[*]} beside what is there; see apt's words above" >&2

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Uses the bundle in dist/ as docs/airgap.md says, on this machine and without touching
-# it: checks the sums, copies the image into a registry on loopback, imports it into a
-# containerd of its own and runs it there, has that containerd pull upstream's name from
-# the registry as a mirror, and builds the source archive with the network off.
-# `make try-airgap` calls this.
+# Uses the bundle in dist/ as docs/airgap.md says, on this machine and without changing it:
+# checks the sums, copies each image into a registry on loopback, imports it into a containerd
+# of its own and runs it there, has that containerd pull upstream's name from the registry as a
+# mirror, and builds the source archive with the network off. `make try-airgap` calls this.
 #
 #   packaging/try-airgap.sh ARCH ...
 #
-# QUICK=1 leaves out gRPC's C-core of that build, which compiles for some minutes.
+# PROGRAM names one of the programs, all where it is not given. QUICK=1 leaves out gRPC's
+# C-core of that build, which compiles for some minutes.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-. packaging/architectures.sh
-. packaging/source.sh
+. "$(dirname "$0")/lib.sh"
 
 quick=${QUICK:-}
-refuse() { echo "error: $*" >&2; exit 1; }
+selected_architectures "$@"
+selected_programs
+source_identity
 bundle=$PWD/dist/csi-livenessprobe-$version-airgap.tar
 [ -f "$bundle" ] || refuse "there is no $bundle; run: make airgap"
 [ "$(id -u)" = 0 ] || refuse 'containerd needs root; run: sudo make try-airgap'
@@ -34,14 +34,14 @@ finish() {
 }
 trap finish EXIT
 
-# begin LOG WORDS COMMAND ... starts one that goes on, and returns when it has said WORDS.
+# begin LOG WORDS COMMAND ... starts a server, and returns when its log has WORDS.
 begin() {
   local log=$1 words=$2
   shift 2
   : >"$log"
   "$@" >"$log" 2>&1 &
   started+=($!)
-  # grep has read enough, and tail is told so by a signal.
+  # When grep has read enough, a signal ends tail.
   (set +o pipefail; timeout 60 tail --follow --lines=+1 --pid=$! "$log" | grep --quiet "$words") ||
     { cat "$log" >&2; refuse "$1 did not say '$words'"; }
 }
@@ -53,11 +53,7 @@ sha256sum --check --quiet SHA256SUMS
 # Of every file, but for the sums' own.
 diff <(find . -type f ! -name 'SHA256SUMS*' -printf '%P\n' | LC_ALL=C sort) <(sed 's/^[^ ]*  //' SHA256SUMS)
 [ ! -f SHA256SUMS.asc ] || gpg --verify SHA256SUMS.asc SHA256SUMS
-archive=livenessprobe-$version.oci.tar
-digest=$(tar --extract --to-stdout --file "$archive" index.json |
-  python3 -c 'import json, sys; print(json.load(sys.stdin)["manifests"][0]["digest"])')
 
-echo '== skopeo copies it to a registry, by the name that upstream has'
 cat >"$work/registry.yml" <<CONFIG
 version: 0.1
 storage: { filesystem: { rootdirectory: $work/registry } }
@@ -65,13 +61,12 @@ http: { addr: "127.0.0.1:0", secret: none }
 CONFIG
 begin "$work/registry.log" 'listening on' "$registry" serve "$work/registry.yml"
 address=$(sed -n 's/.*listening on \([0-9.:]*\).*/\1/p' "$work/registry.log" | head -1)
-name=$address/sig-storage/livenessprobe:v2.19.0
-skopeo copy --quiet --all --dest-tls-verify=false "oci-archive:$archive" "docker://$name"
-found=$(skopeo inspect --raw --tls-verify=false "docker://$name" | sha256sum | cut -d' ' -f1)
-[ "sha256:$found" = "$digest" ] || refuse "the registry has sha256:$found, the archive $digest"
-echo "$digest, the same as in the archive"
-
-echo '== containerd imports it, and runs it'
+mkdir -p "$work/hosts/registry.k8s.io"
+cat >"$work/hosts/registry.k8s.io/hosts.toml" <<CONFIG
+server = "https://registry.k8s.io"
+[host."http://$address"]
+  capabilities = ["pull", "resolve"]
+CONFIG
 cat >"$work/containerd.toml" <<CONFIG
 version = 2
 root = "$work/root"
@@ -84,34 +79,46 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 CONFIG
 begin "$work/containerd.log" 'containerd successfully booted' "$containerd" --config "$work/containerd.toml"
 ctr=("$ctr" --address "$work/containerd.sock" --namespace k8s.io)
-"${ctr[@]}" images import --all-platforms --snapshotter native "$archive"
-whole=docker.io/library/csi-livenessprobe:$version
-"${ctr[@]}" images list "name==$whole" | tee "$work/images"
-for arch in "$@"; do
-  architecture "$arch"
-  grep --quiet --word-regexp "$platform" "$work/images" || refuse "containerd has no $platform of $whole"
-done
-grep --quiet "$digest" "$work/images" || refuse "containerd has another digest than $digest"
-said=$("${ctr[@]}" run --rm --snapshotter native "$whole" imported /livenessprobe --version)
-echo "$said"
-[[ $said == "livenessprobe $version ("* ]] || refuse 'that is not its version'
 
-echo "== containerd pulls upstream's name from that registry"
-mkdir -p "$work/hosts/registry.k8s.io"
-cat >"$work/hosts/registry.k8s.io/hosts.toml" <<CONFIG
-server = "https://registry.k8s.io"
-[host."http://$address"]
-  capabilities = ["pull", "resolve"]
-CONFIG
-upstream=registry.k8s.io/sig-storage/livenessprobe:v2.19.0
-"${ctr[@]}" images pull --hosts-dir "$work/hosts" --snapshotter native "$upstream" >"$work/pull.log" ||
-  { cat "$work/pull.log" >&2; refuse "cannot pull $upstream from the mirror"; }
-"${ctr[@]}" images list "name==$upstream" >"$work/images"
-grep --quiet "$digest" "$work/images" ||
-  refuse "$upstream is not what is in the mirror"
-said=$("${ctr[@]}" run --rm --snapshotter native "$upstream" pulled /livenessprobe --version)
-echo "$said"
-[[ $said == "livenessprobe $version ("* ]] || refuse 'that is not its version'
+# runs IMAGE runs the program of an image that containerd has, and compares its version.
+runs() {
+  local said
+  said=$("${ctr[@]}" run --rm --snapshotter native "$1" "run-$name-$RANDOM" "/$name" --version)
+  echo "$said"
+  [[ $said == "$name $version ("* ]] || refuse "that is not version $version of $name"
+}
+
+for name in "${programs[@]}"; do
+  program "$name"
+  archive=$name-$version.oci.tar
+  digest=$(tar --extract --to-stdout --file "$archive" index.json |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["manifests"][0]["digest"])')
+
+  echo "== skopeo copies $archive to a registry, by the name that upstream has"
+  mirrored=sig-storage/$name:v2.19.0
+  skopeo copy --quiet --all --dest-tls-verify=false "oci-archive:$archive" "docker://$address/$mirrored"
+  found=$(skopeo inspect --raw --tls-verify=false "docker://$address/$mirrored" | sha256sum | cut -d' ' -f1)
+  [ "sha256:$found" = "$digest" ] || refuse "the registry has sha256:$found, the archive $digest"
+  echo "$digest, the same as in the archive"
+
+  echo '== containerd imports it, and runs it'
+  "${ctr[@]}" images import --all-platforms --snapshotter native "$archive"
+  whole=docker.io/library/$package:$version
+  "${ctr[@]}" images list "name==$whole" | tee "$work/images"
+  for platform in "${platforms[@]}"; do
+    grep --quiet --word-regexp "$platform" "$work/images" || refuse "containerd has no $platform of $whole"
+  done
+  grep --quiet "$digest" "$work/images" || refuse "containerd has another digest than $digest"
+  runs "$whole"
+
+  echo "== containerd pulls upstream's name from that registry"
+  "${ctr[@]}" images pull --hosts-dir "$work/hosts" --snapshotter native \
+    "registry.k8s.io/$mirrored" >"$work/pull.log" ||
+    { cat "$work/pull.log" >&2; refuse "cannot pull registry.k8s.io/$mirrored from the mirror"; }
+  "${ctr[@]}" images list "name==registry.k8s.io/$mirrored" >"$work/images"
+  grep --quiet "$digest" "$work/images" || refuse "registry.k8s.io/$mirrored is not what is in the mirror"
+  runs "registry.k8s.io/$mirrored"
+done
 
 echo '== the source archive, with the network off'
 tar --extract --xz --file "csi-livenessprobe-$version-source.tar.xz" --directory "$work"
@@ -125,8 +132,10 @@ if [ -n "$quick" ]; then
   off cargo tree --locked --edges all >/dev/null
 else
   off make build OFFLINE=1
-  said=$(target/release/livenessprobe --version)
-  echo "$said"
-  [ "$said" = "livenessprobe $version (${REVISION:0:12})" ] || refuse 'that is not of this commit'
+  for name in "${programs[@]}"; do
+    said=$("target/release/$name" --version)
+    echo "$said"
+    [ "$said" = "$name $version (${REVISION:0:12})" ] || refuse 'that is not of this commit'
+  done
 fi
 echo 'all of it worked'

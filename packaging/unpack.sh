@@ -1,28 +1,24 @@
 #!/usr/bin/env bash
-# Prints the path of a program that runs: the one on PATH, or else Debian's, taken out of
-# its package and put into target/. For packages that start a server when they are
-# installed, which somebody who runs a test did not ask for.
+# Prints the path of a program that runs: the one on PATH, or else Debian's, taken out of its
+# package and put into target/. For packages that start a server when they are installed,
+# which a test should not do.
 #
 #   packaging/unpack.sh PACKAGE PROGRAM
 set -euo pipefail
-cd "$(dirname "$0")/.."
+. "$(dirname "$0")/lib.sh"
 
 package=$1 name=$2
-refuse() { echo "error: $*" >&2; exit 1; }
 runs() { "$1" --version >/dev/null 2>&1 || "$1" -v >/dev/null 2>&1; }
 
+# The last one of the loop is the one to make. stdout is for its path alone.
 for program in "$(command -v "$name" || true)" "$PWD/target/unpacked/$name"; do
   if [ -n "$program" ] && runs "$program"; then echo "$program"; exit 0; fi
 done
-
 [ -z "${OFFLINE:-}" ] || refuse "OFFLINE=1, and there is no $name that runs; put one on PATH"
-# The last one of the loop is the one to make. stdout is for its path alone.
+command -v apt-get >/dev/null ||
+  refuse "there is no $name that runs, and no apt-get to get Debian's with; put one on PATH"
 echo "== fetching $name, of Debian's package $package" >&2
-for tool in apt-get dpkg-deb tar; do
-  command -v "$tool" >/dev/null ||
-    refuse "there is no $name that runs, and no $tool to get Debian's with; put one on PATH"
-done
-mkdir -p target
+mkdir -p target/unpacked
 work=$(mktemp -d "$PWD/target/unpack.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work"
@@ -37,14 +33,10 @@ download 2>download.log || {
   download || refuse "cannot download Debian's package $package; see apt's words above"
 }
 packages=("${package}"_*.deb)
-dpkg-deb --fsys-tarfile "${packages[0]}" |
-  tar --extract --file - "./usr/bin/$name" ||
+dpkg-deb --fsys-tarfile "${packages[0]}" | tar --extract --file - "./usr/bin/$name" ||
   refuse "${packages[0]} has no usr/bin/$name"
-runs "usr/bin/$name" || {
-  # It wants nothing but libc, of its own release or a later one.
-  missing=$(ldd "usr/bin/$name" 2>&1 | grep -F 'not found' || true)
-  refuse "$name of ${packages[0]} does not run here: ${missing:-$("usr/bin/$name" --version 2>&1 || true)}"
-}
-mkdir -p "${program%/*}"
+# It needs nothing but libc, of its own release or a later one.
+runs "usr/bin/$name" ||
+  refuse "$name of ${packages[0]} does not run here: $("usr/bin/$name" --version 2>&1 || true)"
 mv "usr/bin/$name" "$program"
 echo "$program"

@@ -98,7 +98,7 @@ fn the_native_sidecar_has_started_before_there_is_a_driver() {
 /// Kubernetes reads it.
 #[test]
 fn no_manifest_of_ours_is_scheduled_where_there_is_no_image() {
-    let packaging = std::fs::read_to_string("packaging/architectures.sh").unwrap();
+    let packaging = std::fs::read_to_string("packaging/lib.sh").unwrap();
     let (_, names) = packaging.split_once("ARCHITECTURES='").unwrap();
     let (names, _) = names.split_once('\'').unwrap();
     let labels = names.replace("armv7", "arm").replace(' ', ", ");

@@ -208,7 +208,7 @@ fn each_make_target_that_is_named_exists() {
 
 #[test]
 fn the_processors_are_those_that_are_built_for() {
-    let packaging = read("packaging/architectures.sh");
+    let packaging = read("packaging/lib.sh");
     let (_, names) = packaging.split_once("ARCHITECTURES='").unwrap();
     let names: Vec<&str> = names.split('\'').next().unwrap().split(' ').collect();
     let row = README

@@ -5,7 +5,7 @@
 #
 #   tests/interop/run.sh [go python node tonic]
 set -euo pipefail
-cd "$(dirname "$0")/../.."
+. "$(dirname "$0")/../../packaging/lib.sh"
 
 # The tests that start a driver and probe it. The others are about HTTP clients, the sidecar's
 # own process, or bytes that no library sends.
@@ -18,12 +18,12 @@ source=tests/interop target=target/interop
 mkdir -p "$target"
 
 build_go() {
-  packaging/go-build.sh "$source/go" "$target/go/driver"
+  go_build "$source/go" "$target/go/driver"
   driver=$target/go/driver
 }
 
 build_python() {
-  packaging/venv.sh "$target/python" "$source/python/requirements.txt"
+  venv "$target/python" "$source/python/requirements.txt"
   driver="$target/python/bin/python $source/python/driver.py"
 }
 
