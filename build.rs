@@ -8,9 +8,9 @@ fn main() {
     println!("cargo:rustc-env=REVISION={}", revision());
 }
 
-/// The commit that this is built from: `REVISION` where the build is told, else the
-/// word of the source archive, else git's, else "unknown". Of a commit's 40 digits
-/// twelve are kept, so that it is the same whoever says it.
+/// The commit that this is built from: the variable `REVISION` if it is set, else the commit in the
+/// source archive, else git's, else "unknown". Of a commit's 40 digits twelve are kept, so that
+/// each of them gives the same.
 fn revision() -> String {
     println!("cargo:rerun-if-env-changed=REVISION");
     println!("cargo:rerun-if-changed=packaging/commit.txt");
@@ -29,17 +29,17 @@ fn revision() -> String {
     }
 }
 
-/// What `git archive` wrote into packaging/commit.txt, which in a checkout is a
-/// pattern.
+/// The commit that `git archive` wrote into packaging/commit.txt. In a checkout that file has a
+/// pattern in its place.
 fn archived() -> Option<String> {
     let text = fs::read_to_string("packaging/commit.txt").ok()?;
     let commit = text.split_whitespace().next()?;
     (!commit.starts_with('$')).then(|| commit.to_owned())
 }
 
-/// Has Cargo run this again when HEAD moves: HEAD itself, the branch it names and
-/// where that is packed. A path that does not exist would make it run every time,
-/// so the branch's directory is watched, which changes with every file in it.
+/// Has Cargo run this again when HEAD moves: it watches HEAD, the branch that HEAD names, and the
+/// file with packed branches. Cargo would run it every time for a path that does not exist, so it
+/// watches the directory of the branch, which changes with every file in it.
 fn watch_history() {
     let Some(head) = git(&["rev-parse", "--git-path", "HEAD"]) else {
         return;
@@ -62,7 +62,7 @@ fn watch_history() {
     }
 }
 
-/// What git answers, if there is a git and it has a history here.
+/// The output of git, if git is installed and this is a repository.
 fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -296,7 +296,7 @@ mod tests {
         for reason in [Reason::Refused, Reason::NotFound, Reason::Refused] {
             let error = ConnectError {
                 address: "/csi/csi.sock".to_owned(),
-                cause: "whatever the C library says".to_owned(),
+                cause: "a text of the C library".to_owned(),
                 reason,
                 is_transient: true,
             };

@@ -46,7 +46,7 @@ const ALL: &str = "all";
 pub struct Paths {
     /// Whether the health paths are served.
     pub health: bool,
-    /// The names of the drivers besides the first.
+    /// The names of the drivers of `--extra-csi-address`.
     pub extra: Vec<String>,
     /// The path of the metrics, if they are served.
     pub metrics: Option<String>,

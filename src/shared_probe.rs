@@ -5,7 +5,7 @@
 //! request arrived.** A success is the answer of every request that waited for it, even if that
 //! probe began earlier. A failure of a probe that began earlier is not, nor is "not ready": the
 //! driver may have recovered in between, so such a request shares a fresh probe with the time that
-//! is left of its own. Each request keeps its own deadline, whatever gRPC does.
+//! is left of its own. Each request keeps its own deadline, also if gRPC does not.
 //!
 //! One thread makes the probes and lives as long as the process, so that no probe depends on a
 //! thread that could not be started. A second one is the watchdog.

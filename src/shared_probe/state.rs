@@ -23,7 +23,7 @@ pub(super) struct State {
     /// The last probe that ended.
     pub(super) last: Option<Finished>,
     /// The last probe that found the driver ready: when it ended, and how long it took. It
-    /// answers all requests that came before that, whatever has ended since.
+    /// answers all requests that came before that, also if another probe has ended since.
     last_ready: Option<(Instant, Duration)>,
     /// The probe that a waiter found overdue.
     pub(super) overdue: Option<u64>,

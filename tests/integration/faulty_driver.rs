@@ -149,7 +149,7 @@ fn a_driver_killed_in_mid_call_two_hundred_times_is_reported_at_once() {
 
 #[test]
 fn a_reply_of_300_mb_is_not_held() {
-    /// In KiB: the limit of what gRPC may hold of a connection (src/probe/ration.rs), and as
+    /// In KiB: the limit of what gRPC may hold of a connection (crates/csi/src/read_limit.rs), and as
     /// much again for a read in progress and for pages of the program that a refusal touches
     /// for the first time.
     const HELD: u64 = 2 * 1024;

@@ -13,7 +13,7 @@
 //! - A complete request gives way in two cases, both without room for another one: its client has
 //!   finished sending, and so has most likely gone; or its client's address has most requests, and
 //!   the address of the new one has fewer.
-//! - Each request keeps its own deadline, whatever happens in its worker.
+//! - Each request keeps its own deadline, also if its worker hangs.
 //! - A connection has one answer, and is closed then.
 
 mod address;

@@ -145,7 +145,7 @@ unsafe extern "C" fn sendmsg(socket: c_int, message: *const msghdr, flags: c_int
     ssize_t::try_from(sent).unwrap_or(-1)
 }
 
-/// The number by which the kernel knows a socket while it is open; 0 if it does not tell.
+/// The inode of a socket, which identifies it while it is open; 0 if fstat(2) fails.
 pub(super) fn inode(socket: RawFd) -> u64 {
     let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
     // SAFETY: fstat(2) writes one stat, which `status` has room for.
