@@ -12,10 +12,11 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::SystemTime;
 
-use csi_livenessprobe::flags::{self, Command, Options, Warning};
+use csi_livenessprobe::flags::{self, Command, Options};
 use csi_livenessprobe::sidecar::{NotServing, Sidecar};
 use csi_livenessprobe::{PROGRAM, install, once};
 use program::exit::{self, Exit};
+use program::flags::Warning;
 use program::logging::{self, Format};
 use program::signal::{self, Stop};
 use program::{environment, panics};
@@ -47,11 +48,11 @@ fn run(started: SystemTime, environment: Vec<(OsString, OsString)>) -> Exit {
         Ok(Command::Version) => print(&flags::version()),
         Err(error) => {
             logging::init(&PROGRAM, error.format, 0);
-            let what = "Bad command line, see livenessprobe --help";
+            let message = format!("Bad command line, see {} --help", PROGRAM.name);
             if error.is_once {
-                complain(error.exit, what, &error.message)
+                complain(error.exit, &message, &error.message)
             } else {
-                fail(error.exit, what, &error.message)
+                fail(error.exit, &message, &error.message)
             }
         }
     }
@@ -136,7 +137,7 @@ fn put(to: &Path, warnings: &[Warning]) -> Exit {
 
 fn warn(warnings: &[Warning]) {
     for warning in warnings {
-        log::warn!(reason = warning.reason; "{}", warning.what);
+        log::warn!(reason = warning.reason; "{}", warning.message);
     }
 }
 

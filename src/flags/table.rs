@@ -1,376 +1,226 @@
-//! The flags: their names, values, defaults and words. The one place that the
-//! parser and the help are made from.
+//! The flags of this program, in the order of the help.
 
-use super::{boolean, unsigned};
-use program::duration;
+use std::path::PathBuf;
 
-/// A flag.
-pub struct Flag {
-    /// Its name with two dashes.
-    pub name: &'static str,
-    /// What its value is called in the help; empty for a bool.
-    pub value: &'static str,
-    /// Its default, empty where there is none.
-    pub default: &'static str,
-    /// The environment variable that stands for it, weaker than the flag itself;
-    /// empty where there is none.
-    pub variable: &'static str,
-    /// What it does; empty for a second name, which the help leaves out.
-    pub words: &'static str,
-    /// Whether a value is acceptable, for flags whose value is not used.
-    pub check: fn(&str) -> Result<(), String>,
-    /// Where the help shows it.
-    pub group: Group,
-}
+use csi::CsiAddress;
+use csi::flags::AddressFlags as _;
+use front::flags::ListenerFlags as _;
+use program::flags::{Flag, LogFlags as _, Section, Table, boolean, unsigned};
+use program::{duration, host_port};
 
-/// The parts of the help.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Group {
-    /// What it probes.
-    Probe,
-    /// Where it answers.
-    Http,
-    /// What it does in place of serving, or in addition.
-    Ways,
-    /// Logs.
-    Logs,
-    /// Accepted, so that manifests written for upstream go on working.
-    WithoutEffect,
-}
+use super::Extra;
+use super::raw::Raw;
+use crate::method::HEALTH_CHECK_PATH;
+use crate::routes;
 
-impl Flag {
-    /// Whether it never takes the next word.
-    pub fn is_bool(&self) -> bool {
-        self.value.is_empty()
-    }
+/// All flags.
+pub static TABLE: Table<Raw> = Table {
+    about: "\
+Probe a CSI driver and answer kubelet's GET /healthz with the result.
 
-    /// How it is written: `--probe-timeout=DURATION`.
-    pub fn usage(&self) -> String {
-        if self.is_bool() {
-            self.name.to_owned()
-        } else {
-            format!("{}={}", self.name, self.value)
-        }
-    }
-}
+A probe calls csi.v1.Identity/Probe on the driver's socket. The answer is 200
+if the driver is ready, and 500 with the reason otherwise.
 
-/// Finds a flag by its name without dashes.
-pub fn find(name: &[u8]) -> Option<&'static Flag> {
-    FLAGS
-        .iter()
-        .find(|flag| flag.name.as_bytes().strip_prefix(b"--") == Some(name))
-}
+Examples:
+  # Serve health and metrics on port 9808
+  livenessprobe --csi-address=/csi/csi.sock --http-endpoint=:9808
 
-/// The variables that stand for flags.
-pub fn variables() -> impl Iterator<Item = &'static str> {
-    let variables = FLAGS.iter().map(|flag| flag.variable);
-    variables.filter(|variable| !variable.is_empty())
-}
+  # Make one probe, for an exec probe
+  livenessprobe --csi-address=/csi/csi.sock --once
+",
+    example: "--csi-address=/csi/csi.sock",
+    sections: &[
+        Section {
+            title: "Driver",
+            flags: &[&[CSI_ADDRESS, Raw::ENDPOINT], DRIVER],
+        },
+        Section {
+            title: "HTTP",
+            flags: &[&[HEALTH_PORT], Raw::LISTENER_FLAGS],
+        },
+        Section {
+            title: "Other ways to probe",
+            flags: &[MODES],
+        },
+        Section {
+            title: "Logs and information",
+            flags: &[Raw::LOG_FLAGS],
+        },
+        Section {
+            title: "Accepted for old manifests, without effect (logged at the start if given)",
+            flags: &[Raw::OLD_LOG_FLAGS, &[Raw::CONNECTION_TIMEOUT]],
+        },
+    ],
+    notes: "
+Paths, all about the driver and none about this process:
+  /healthz, /readyz  200 if the driver is ready
+  /livez             200 if the driver is ready or still initialising
+  Append /NAME for a further driver, /all for all drivers. Append ?verbose for
+  the driver's name and address, the time taken and the last success.
 
-/// The variable that stands for this flag; empty where there is none.
-pub fn variable(name: &str) -> &'static str {
-    let flag = FLAGS.iter().find(|flag| flag.name == name);
-    flag.map_or("", |flag| flag.variable)
-}
+Exit codes:
+  0  Clean stop, --help, --version or --install; with --once: healthy
+  1  Cannot run or cannot go on, for example because a port is in use or
+     --http-endpoint excludes another flag; or --retries consecutive failures
+  2  Unknown flag or bad value
+  3  With --once: cannot connect
+  4  With --once: the call failed or timed out
+  5  With --once: the driver is not ready
+",
+};
 
-/// What this flag is where it is not given; empty where there is none.
-pub fn default(name: &str) -> &'static str {
-    let flag = FLAGS.iter().find(|flag| flag.name == name);
-    flag.map_or("", |flag| flag.default)
-}
+pub const CSI_ADDRESS: Flag<Raw> = Raw::CSI_ADDRESS.or_variable("CSI_ENDPOINT");
 
-const fn flag(
-    name: &'static str,
-    value: &'static str,
-    default: &'static str,
-    words: &'static str,
-    group: Group,
-) -> Flag {
-    Flag {
-        name,
-        value,
-        default,
-        variable: "",
-        words,
-        check: anything,
-        group,
-    }
-}
-
-impl Flag {
-    const fn or_variable(self, variable: &'static str) -> Flag {
-        Flag { variable, ..self }
-    }
-}
-
-/// A flag that is accepted and does nothing.
-const fn old(
-    name: &'static str,
-    value: &'static str,
-    check: fn(&str) -> Result<(), String>,
-) -> Flag {
-    Flag {
-        name,
-        value,
-        default: "",
-        variable: "",
-        words: "",
-        check,
-        group: Group::WithoutEffect,
-    }
-}
-
-/// All flags, in the help's order.
-pub const FLAGS: &[Flag] = &[
-    flag(
-        "--csi-address",
-        "ADDRESS",
-        "/run/csi/socket",
-        "Where the CSI driver listens: /path, unix:///path, unix:relative/path, \
-         unix-abstract:name, tcp://host:port, host:port or dns:///host:port.",
-        Group::Probe,
-    )
-    .or_variable("CSI_ENDPOINT"),
-    flag(
-        "--endpoint",
-        "ADDRESS",
-        "",
-        "Another name for --csi-address.",
-        Group::Probe,
-    ),
-    flag(
+const DRIVER: &[Flag<Raw>] = &[
+    Flag::new(
         "--extra-csi-address",
         "NAME=ADDRESS",
-        "",
-        "Watch a further driver; may be given again. /healthz/NAME answers for \
-         it, /healthz/all for all. Not together with --interval and the like.",
-        Group::Probe,
+        "Address of a further driver, whose health is served on /healthz/NAME. Can be \
+         repeated. Cannot be used with --interval, --retries or --health-file.",
+        |raw: &mut Raw, given| raw.add(given.convert(extra)?),
     ),
-    flag(
-        "--probe-timeout",
-        "DURATION",
-        "3s",
-        "One deadline over connecting and calling Probe, such as 500ms, 3s or 1m30s; \
-         longer than zero. Keep it below the timeoutSeconds of kubelet's probe.",
-        Group::Probe,
-    )
-    .or_variable("LIVENESS_PROBE_TIMEOUT"),
-    flag(
+    PROBE_TIMEOUT,
+    Flag::new(
         "--timeout",
         "DURATION",
-        "",
-        "Another name for --probe-timeout.",
-        Group::Probe,
+        "Alias of --probe-timeout.",
+        |raw: &mut Raw, given| given.put(&mut raw.timeout, duration::parse_positive),
     ),
-    flag(
-        "--probe-path",
-        "PATH",
-        "/csi.v1.Identity/Probe",
-        "The gRPC method to call. /grpc.health.v1.Health/Check is healthy when it \
-         answers SERVING, any other method when it answers an empty request with OK.",
-        Group::Probe,
-    )
-    .or_variable("LIVENESS_PROBE_PATH"),
-    flag(
+    PROBE_PATH,
+    Flag::new(
         "--service",
         "NAME",
-        "",
-        "The service that /grpc.health.v1.Health/Check is asked about; the whole \
-         server where it is not given.",
-        Group::Probe,
+        "Service to ask /grpc.health.v1.Health/Check about, instead of the whole server.",
+        |raw: &mut Raw, given| given.put(&mut raw.service, service),
     ),
-    flag(
-        "--health-port",
-        "PORT",
-        "9808",
-        "Serve the health paths on this TCP port of every address, without metrics. \
-         Upstream calls it deprecated in favour of --http-endpoint.",
-        Group::Http,
-    ),
-    flag(
-        "--http-endpoint",
-        "HOST:PORT",
-        "",
-        "Serve the health paths and the metrics on this address, such as :9808 or \
-         127.0.0.1:9808. Excludes a --health-port other than 9808 and --metrics-address.",
-        Group::Http,
-    ),
-    flag(
-        "--metrics-address",
-        "HOST:PORT",
-        "",
-        "Serve the metrics, and nothing else, on this address. Upstream calls it \
-         deprecated in favour of --http-endpoint.",
-        Group::Http,
-    ),
-    flag(
-        "--metrics-path",
-        "PATH",
-        "/metrics",
-        "The path of the metrics.",
-        Group::Http,
-    ),
-    flag(
-        "--once",
-        "",
-        "",
-        "Make one probe, print ok or the reason on stdout, and exit with 0, 3, 4 or 5. \
-         For exec probes; serves nothing.",
-        Group::Ways,
-    ),
-    flag(
-        "--install",
-        "FILE",
-        "",
-        "Copy this program to FILE with its run bit, whole or not at all, and exit. \
-         For an init container: the image has no cp.",
-        Group::Ways,
-    ),
-    flag(
-        "--interval",
-        "DURATION",
-        "10s",
-        "Probe at this pace, too, and serve HTTP only where --http-endpoint or \
-         --health-port is given. --retries and --health-file turn this on as well; a \
-         variable alone does not.",
-        Group::Ways,
-    )
-    .or_variable("LIVENESS_PROBE_INTERVAL"),
-    flag(
-        "--retries",
-        "N",
-        "3",
-        "Exit with 1 after so many failed probes in a row at that pace.",
-        Group::Ways,
-    )
-    .or_variable("LIVENESS_PROBE_RETRIES"),
-    flag(
-        "--health-file",
-        "FILE",
-        "",
-        "Create FILE on the first success; remove it after --retries consecutive \
-         failures and on exit.",
-        Group::Ways,
-    ),
-    flag(
-        "--v",
-        "N",
-        "0",
-        "Verbosity, 0 to 10. Below 5 only changes of state are logged, from 5 on every \
-         probe and request, at 10 the inside of gRPC, too.",
-        Group::Logs,
-    ),
-    flag(
-        "--logging-format",
-        "text|json",
-        "text",
-        "The form of the log lines on stderr: klog's text, or JSON.",
-        Group::Logs,
-    ),
-    flag(
-        "--version",
-        "",
-        "",
-        "Print name, version and revision on stdout, and exit.",
-        Group::Logs,
-    ),
-    flag(
-        "--help",
-        "",
-        "",
-        "Print this on stdout, and exit.",
-        Group::Logs,
-    ),
-    flag("--h", "", "", "", Group::Logs),
-    old("--automaxprocs", "", a_bool),
-    old("--vmodule", "PATTERN=N,...", patterns),
-    old("--log-flush-frequency", "DURATION", a_duration),
-    old("--log-text-split-stream", "", a_bool),
-    old("--log-json-split-stream", "", a_bool),
-    old("--log-text-info-buffer-size", "QUANTITY", quantity),
-    old("--log-json-info-buffer-size", "QUANTITY", quantity),
-    old("--connection-timeout", "DURATION", a_duration),
-    old("--alsologtostderr", "", a_bool),
-    old("--logtostderr", "", a_bool),
-    old("--stderrthreshold", "SEVERITY", severity),
-    old("--log_dir", "DIRECTORY", anything),
-    old("--log_file", "FILE", anything),
-    old("--log_file_max_size", "MEGABYTES", a_number),
-    old("--log_backtrace_at", "FILE:LINE", trace_location),
-    old("--one_output", "", a_bool),
-    old("--skip_headers", "", a_bool),
-    old("--skip_log_headers", "", a_bool),
-    old("--add_dir_header", "", a_bool),
 ];
 
-#[allow(clippy::unnecessary_wraps, reason = "one of the checks that may fail")]
-fn anything(_: &str) -> Result<(), String> {
-    Ok(())
-}
+pub const PROBE_TIMEOUT: Flag<Raw> = Flag::new(
+    "--probe-timeout",
+    "DURATION",
+    "Deadline of a probe, including the connection, such as 500ms, 3s or 1m30s. Keep it below the \
+     timeoutSeconds of kubelet's probe.",
+    |raw: &mut Raw, given| given.put(&mut raw.probe_timeout, duration::parse_positive),
+)
+.or_default("3s")
+.or_variable("LIVENESS_PROBE_TIMEOUT");
 
-fn a_bool(text: &str) -> Result<(), String> {
-    boolean(text).map(drop)
-}
+pub const PROBE_PATH: Flag<Raw> = Flag::new(
+    "--probe-path",
+    "PATH",
+    "gRPC method to call. /grpc.health.v1.Health/Check is healthy if it answers SERVING, any \
+     other method if it answers OK to an empty request.",
+    |raw: &mut Raw, given| given.put(&mut raw.probe_path, probe_path),
+)
+.or_default("/csi.v1.Identity/Probe")
+.or_variable("LIVENESS_PROBE_PATH");
 
-fn a_duration(text: &str) -> Result<(), String> {
-    duration::parse(text).map(drop)
-}
+const HEALTH_PORT: Flag<Raw> = Flag::new(
+    "--health-port",
+    "PORT",
+    "Serve health, without metrics, on this port of every address. Deprecated upstream in \
+     favour of --http-endpoint; cannot be used with it unless the port is 9808.",
+    |raw: &mut Raw, given| given.put(&mut raw.health_port, host_port::port),
+)
+.or_default("9808");
 
-fn a_number(text: &str) -> Result<(), String> {
-    unsigned(text).map(drop)
-}
+const MODES: &[Flag<Raw>] = &[
+    Flag::new(
+        "--once",
+        "",
+        "Make one probe, print ok or the reason, and exit. Intended for exec probes. Serves \
+         nothing.",
+        |raw: &mut Raw, given| given.put(&mut raw.once, boolean),
+    ),
+    Flag::new(
+        "--install",
+        "FILE",
+        "Copy this program to FILE, make it executable, and exit. Intended for init \
+         containers, because the image has no cp.",
+        |raw: &mut Raw, given| given.put(&mut raw.install, file),
+    ),
+    INTERVAL,
+    RETRIES,
+    Flag::new(
+        "--health-file",
+        "FILE",
+        "Create FILE on the first success; remove it after --retries consecutive failures and \
+         on exit.",
+        |raw: &mut Raw, given| given.put(&mut raw.health_file, file),
+    ),
+];
 
-/// klog: a severity by name or number.
-fn severity(text: &str) -> Result<(), String> {
-    let name = text.to_ascii_uppercase();
-    if ["INFO", "WARNING", "ERROR", "FATAL"].contains(&name.as_str()) || unsigned(text).is_ok() {
-        return Ok(());
-    }
-    Err("it must be INFO, WARNING, ERROR or FATAL, or a number".to_owned())
-}
+pub const INTERVAL: Flag<Raw> = Flag::new(
+    "--interval",
+    "DURATION",
+    "Probe periodically, at this interval. HTTP is then served only if --http-endpoint or \
+     --health-port is given. --retries and --health-file also enable this; their variables \
+     do not.",
+    |raw: &mut Raw, given| given.put(&mut raw.interval, duration::parse_positive),
+)
+.or_default("10s")
+.or_variable("LIVENESS_PROBE_INTERVAL");
 
-/// klog's `file.go:234`; empty means none.
-fn trace_location(text: &str) -> Result<(), String> {
-    let is_location = text
-        .rsplit_once(':')
-        .is_some_and(|(file, line)| !file.is_empty() && unsigned(line).is_ok_and(|line| line > 0));
-    if text.is_empty() || is_location {
-        return Ok(());
-    }
-    Err("it must be a file and a line, such as main.go:137".to_owned())
-}
+pub const RETRIES: Flag<Raw> = Flag::new(
+    "--retries",
+    "N",
+    "Exit with 1 after N consecutive failures of the periodic probe.",
+    |raw: &mut Raw, given| given.put(&mut raw.retries, retries),
+)
+.or_default("3")
+.or_variable("LIVENESS_PROBE_RETRIES");
 
-/// klog's comma-separated `pattern=level` pairs; empty items are passed over.
-fn patterns(text: &str) -> Result<(), String> {
-    let is_pair = |item: &str| {
-        item.split_once('=')
-            .is_some_and(|(pattern, level)| !pattern.is_empty() && unsigned(level).is_ok())
+pub fn probe_path(text: &str) -> Result<String, String> {
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
     };
-    if text.split(',').all(|item| item.is_empty() || is_pair(item)) {
-        return Ok(());
+    let is_path = text
+        .strip_prefix('/')
+        .and_then(|rest| rest.split_once('/'))
+        .is_some_and(|(service, method)| is_name(service) && is_name(method));
+    if !is_path {
+        return Err(format!(
+            "it must be /service/method, such as /csi.v1.Identity/Probe or {HEALTH_CHECK_PATH}"
+        ));
     }
-    Err("it must be pairs of file pattern and level, such as main=3,server=5".to_owned())
+    Ok(text.to_owned())
 }
 
-/// A Kubernetes quantity of bytes: a decimal number, and a suffix or exponent
-/// (<https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>).
-fn quantity(text: &str) -> Result<(), String> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (number, suffix) = text.split_at(end);
-    let is_number = number.bytes().any(|byte| byte.is_ascii_digit())
-        && number.bytes().filter(|byte| *byte == b'.').count() <= 1;
-    let is_exponent = suffix
-        .strip_prefix(['e', 'E'])
-        .map(|digits| digits.strip_prefix(['+', '-']).unwrap_or(digits))
-        .is_some_and(|digits| unsigned(digits).is_ok());
-    let is_suffix = [
-        "", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei",
-    ]
-    .contains(&suffix);
-    if is_number && (is_suffix || is_exponent) {
-        return Ok(());
+/// A service's name. gRPC's own registries hold such names, and no header or log line needs to
+/// escape them.
+fn service(text: &str) -> Result<String, String> {
+    match text.chars().find(|c| !c.is_ascii_graphic()) {
+        Some(bad) => Err(format!("{bad:?} cannot be part of a service's name")),
+        None => Ok(text.to_owned()),
     }
-    Err("it must be a quantity of bytes, such as 0, 512k or 1Mi".to_owned())
+}
+
+fn extra(text: &str) -> Result<Extra, String> {
+    let (name, address) = text
+        .split_once('=')
+        .ok_or("it must be NAME=ADDRESS, such as nfs=/csi-nfs/csi.sock")?;
+    routes::check_name(name)?;
+    Ok(Extra {
+        name: name.to_owned(),
+        address: CsiAddress::parse(address)?,
+    })
+}
+
+fn file(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "" => Err("it is empty; name a file".to_owned()),
+        text if text.ends_with('/') => Err("it names a directory; name the file in it".to_owned()),
+        text => Ok(PathBuf::from(text)),
+    }
+}
+
+pub fn retries(text: &str) -> Result<u32, String> {
+    match unsigned(text) {
+        Ok(0) => Err("it must be 1 or more".to_owned()),
+        Ok(number) => Ok(u32::try_from(number).unwrap_or(u32::MAX)),
+        Err(_) => Err("it must be a number, 1 or more".to_owned()),
+    }
 }

@@ -1,18 +1,20 @@
 //! Command lines, good and bad, each with its outcome.
 
+use program::flags::LogFlags as _;
+
 use super::*;
 
-/// What a command line should come to.
+/// The expected outcome of a command line.
 enum Want {
-    /// It serves, and these options say so, without a warning.
+    /// It serves with these options and without a warning.
     Serves(fn(&Options) -> bool),
-    /// It serves as these options say, and warns in these words.
+    /// It serves with these options, and a warning contains these words.
     Warns(fn(&Options) -> bool, &'static [&'static str]),
-    /// It makes one probe, and these options say so, without a warning.
+    /// It makes one probe with these options and without a warning.
     Once(fn(&Options) -> bool),
-    /// It makes one probe as these options say, and warns in these words.
+    /// It makes one probe with these options, and a warning contains these words.
     WarnsOnce(fn(&Options) -> bool, &'static [&'static str]),
-    /// It installs itself there.
+    /// It copies itself to this file.
     Installs(&'static str),
     Help,
     Version,
@@ -86,7 +88,7 @@ const COMMAND_LINES: &[(&str, Want)] = &[
     ("--=x", Bad(&["bad flag syntax"])),
     ("-=x", Bad(&["bad flag syntax"])),
     ("-", Bad(&["unexpected argument \"-\""])),
-    // What charts make of an empty list, at the end alone.
+    // Charts render empty arguments from an empty list. They are accepted at the end only.
     ("{}", Warns(|o| path(o, "/run/csi/socket"), &["Empty arguments at the end", "(1 of them)"])),
     ("--csi-address=/a {} {}", Warns(|o| path(o, "/a"), &["(2 of them)"])),
     ("--csi-address=/a -- {}", Warns(|o| path(o, "/a"), &["(1 of them)"])),
@@ -147,7 +149,7 @@ const COMMAND_LINES: &[(&str, Want)] = &[
     ("--http-endpoint=localhost", Bad(&["no port", "127.0.0.1:9808"])),
     ("--http-endpoint=::1:9808", Bad(&["brackets", "write [::1]:9808", "[$(POD_IP)]:9808"])),
     ("--metrics-address=fd00::7:8080", Bad(&["write [fd00::7]:8080"])),
-    // What Kubernetes did not replace, or replaced by nothing.
+    // References that Kubernetes did not replace, or replaced by nothing.
     ("--http-endpoint=$(POD_IP):9808", Bad(&["'$'", "Kubernetes leaves $(POD_IP) alone when POD_IP is not defined", "same container's env"])),
     ("--http-endpoint=[$(POD_IP)]:9808", Bad(&["leaves $(POD_IP) alone"])),
     ("--health-port=$(PORT)", Bad(&["leaves $(PORT) alone"])),
@@ -234,11 +236,11 @@ const COMMAND_LINES: &[(&str, Want)] = &[
         &["invalid value \"/x.Y/Z\" for LIVENESS_PROBE_PATH", "/grpc.health.v1.Health/Check"])),
     ("$LIVENESS_PROBE_PATH= --service=y", Bad(&["--service=y needs"])),
     ("$LIVENESS_PROBE_PATH=/grpc.health.v1.Health/Check --service=x", Serves(|o| health_of(o, "x"))),
-    // Probes at a pace.
+    // The periodic probe.
     ("--interval=1s", Serves(|o| periodic(o, 1, 3, None) && o.health.is_none() && o.metrics == MetricsAt::Nowhere)),
     ("--retries=5", Serves(|o| periodic(o, 10, 5, None))),
     ("--health-file=/run/healthy", Serves(|o| periodic(o, 10, 3, Some("/run/healthy")))),
-    // A variable alone never turns HTTP off.
+    // A variable never turns HTTP off.
     ("$LIVENESS_PROBE_INTERVAL=7s", Warns(|o| o.periodic.is_none() && o.health == at("", 9808),
         &["without effect", "LIVENESS_PROBE_INTERVAL=7s changes nothing", "--interval", "--retries", "--health-file"])),
     ("$LIVENESS_PROBE_RETRIES=7 --health-port=1", Warns(|o| o.periodic.is_none() && o.health == at("", 1),
@@ -270,7 +272,7 @@ const COMMAND_LINES: &[(&str, Want)] = &[
     ("--once", Once(|o| path(o, "/run/csi/socket") && ms(o, 3000))),
     ("--once --csi-address=/a --timeout=1s", Once(|o| path(o, "/a") && ms(o, 1000))),
     ("--once --probe-path=/grpc.health.v1.Health/Check --service=a", Once(|o| health_of(o, "a"))),
-    // What stands in a container's variables is meant for somebody else there.
+    // The variables of the driver's container are meant for the driver.
     ("--once $LIVENESS_PROBE_INTERVAL=often $LIVENESS_PROBE_RETRIES=0 $CSI_ENDPOINT=/e",
         Once(|o| path(o, "/e") && o.periodic.is_none())),
     ("--once=false", Serves(|_| true)),
@@ -305,68 +307,14 @@ const COMMAND_LINES: &[(&str, Want)] = &[
     ("--metrics-path=/healthz/all --extra-csi-address=a=/a", Bad(&["--metrics-path=/healthz/all", "another driver"])),
     ("--install=/x --once", Bad(&["--install", "leave out --once"])),
     ("--install=/x --http-endpoint=:1", Bad(&["--install", "leave out --http-endpoint"])),
-    // Logs.
-    ("--v=5", Serves(|o| o.verbosity == 5)),
-    ("-v 2", Serves(|o| o.verbosity == 2)),
-    ("-v=10", Serves(|o| o.verbosity == 10)),
-    ("--v=11", Serves(|o| o.verbosity == 10)),
-    ("--v=99999999999999999999999", Serves(|o| o.verbosity == 10)),
-    ("--v=-1", Bad(&["invalid value \"-1\" for --v", "0 or more"])),
-    ("--v -1", Bad(&["invalid value \"-1\" for --v"])),
-    ("--v=+1", Bad(&["0 or more"])),
-    ("--v=high", Bad(&["invalid value \"high\" for --v"])),
-    ("--v=", Bad(&["--v"])),
-    ("--v", Bad(&["--v needs a value", "--v=N"])),
-    ("-v5", Bad(&["unknown flag --v5"])),
-    ("--logging-format=json", Serves(|o| o.format == Format::Json)),
-    ("--logging-format=text", Serves(|o| o.format == Format::Text)),
-    ("--logging-format=xml", Bad(&["invalid value \"xml\"", "text or json"])),
-    // Bools never take the next word.
-    ("--automaxprocs", Serves(|o| o.without_effect == ["--automaxprocs"])),
-    ("--automaxprocs=T", Serves(|o| o.without_effect == ["--automaxprocs"])),
-    ("--automaxprocs=FALSE", Serves(|_| true)),
-    ("--automaxprocs=0", Serves(|_| true)),
-    ("--automaxprocs=yes", Bad(&["invalid value \"yes\" for --automaxprocs", "true or false"])),
-    ("--automaxprocs=tRUE", Bad(&["true or false"])),
-    ("--automaxprocs=", Bad(&["true or false"])),
-    ("--automaxprocs true", Bad(&["unexpected argument \"true\"", "equals sign"])),
-    // Accepted without effect, but not with nonsense.
-    ("--logtostderr --stderrthreshold=INFO --logtostderr=true", Serves(|o|
-        o.without_effect == ["--logtostderr", "--stderrthreshold"])),
+    // The groups of other crates are in the table.
+    ("-v=7 --logging-format=json", Serves(|o| o.verbosity == 7 && o.format == Format::Json)),
+    ("--automaxprocs --vmodule=main=3", Serves(|o| o.without_effect == ["--automaxprocs", "--vmodule"])),
+    ("--vmodule=main", Bad(&["--vmodule", "main=3"])),
     ("--connection-timeout=15s", Serves(|o| ms(o, 3000) && o.without_effect == ["--connection-timeout"])),
     ("--connection-timeout=15", Bad(&["invalid value \"15\" for --connection-timeout"])),
-    ("--log-flush-frequency=5s", Serves(|o| o.without_effect == ["--log-flush-frequency"])),
-    ("--log-flush-frequency=often", Bad(&["--log-flush-frequency"])),
-    ("--vmodule=main=3,server*=5", Serves(|o| o.without_effect == ["--vmodule"])),
-    ("--vmodule=", Serves(|_| true)),
-    ("--vmodule=main", Bad(&["--vmodule", "main=3"])),
-    ("--log-text-split-stream --log-json-split-stream=false", Serves(|o| o.without_effect.len() == 2)),
-    ("--log-text-info-buffer-size=1Mi --log-json-info-buffer-size=0", Serves(|_| true)),
-    ("--log-text-info-buffer-size=1e3", Serves(|_| true)),
-    ("--log-text-info-buffer-size=1e+-3", Bad(&["quantity"])),
-    ("--log-text-info-buffer-size=big", Bad(&["quantity", "1Mi"])),
-    ("--log-json-info-buffer-size=1.2.3", Bad(&["quantity"])),
-    ("--alsologtostderr --one_output --skip_headers --skip_log_headers --add_dir_header",
-        Serves(|o| o.without_effect.len() == 5)),
-    ("--log_dir=/var/log --log_file=/x --log_file_max_size=1800 --log_backtrace_at=main.go:137",
-        Serves(|o| o.without_effect.len() == 4)),
-    ("--log_backtrace_at=", Serves(|_| true)),
-    ("--log_backtrace_at=main.go", Bad(&["main.go:137"])),
-    ("--log_file_max_size=-1", Bad(&["0 or more"])),
-    ("--stderrthreshold=2", Serves(|_| true)),
-    ("--stderrthreshold=loud", Bad(&["WARNING"])),
-    // Help and version; nothing behind them can make them fail.
-    ("--help", Help),
-    ("-help", Help),
-    ("-h", Help),
-    ("--h", Help),
     ("-h --bogus", Help),
-    ("--v=5 --help", Help),
-    ("--help=false", Serves(|_| true)),
-    ("--help=maybe", Bad(&["invalid value \"maybe\" for --help"])),
     ("--bogus --help", Bad(&["unknown flag --bogus"])),
-    ("--version", Version),
-    ("-version=1", Version),
     ("--version --http-endpoint=:1 --health-port=1", Version),
     ("--version=false", Serves(|_| true)),
 ];
@@ -425,14 +373,23 @@ fn each_command_line_has_its_outcome() {
     assert!(COMMAND_LINES.len() >= 80, "{}", COMMAND_LINES.len());
 }
 
+/// The tests of the crate program have command lines with the flags of its own groups.
 #[test]
 fn every_flag_is_in_the_table_of_command_lines() {
-    for flag in table::FLAGS {
-        let name = flag.name.trim_start_matches('-');
+    let elsewhere: Vec<&str> = [Raw::LOG_FLAGS, Raw::OLD_LOG_FLAGS]
+        .into_iter()
+        .flatten()
+        .map(|flag| flag.name)
+        .collect();
+    let own = TABLE.flags().map(|flag| flag.name);
+    let own: Vec<&str> = own.filter(|name| !elsewhere.contains(name)).collect();
+    assert_eq!(own.len(), 17, "{own:?}");
+    for name in own {
+        let name = name.trim_start_matches('-');
+        let is_there = |line: &str| line.contains(name);
         assert!(
-            COMMAND_LINES.iter().any(|(line, _)| line.contains(name)),
-            "{}",
-            flag.name
+            COMMAND_LINES.iter().any(|(line, _)| is_there(line)),
+            "{name}"
         );
     }
 }
@@ -448,7 +405,7 @@ fn an_error_has_the_log_form_that_was_chosen_before_it() {
 }
 
 #[test]
-fn words_that_are_not_utf_8_are_refused_and_shown() {
+fn arguments_that_are_not_utf_8_are_refused_and_shown() {
     use std::os::unix::ffi::OsStringExt as _;
     for (word, shown) in [
         (&b"--csi-address=/\xff"[..], "not UTF-8"),
@@ -461,7 +418,7 @@ fn words_that_are_not_utf_8_are_refused_and_shown() {
 }
 
 #[test]
-fn a_guest_is_known_wherever_the_line_fails() {
+fn a_single_probe_is_recognised_even_if_the_line_fails_before_it() {
     let is_once = |line: &str| {
         parse(line.split_whitespace().map(OsString::from), &[])
             .unwrap_err()
@@ -477,7 +434,7 @@ fn a_guest_is_known_wherever_the_line_fails() {
 }
 
 #[test]
-fn variables_that_are_not_utf_8_are_warned_of() {
+fn a_variable_that_is_not_utf_8_is_a_warning() {
     use std::os::unix::ffi::OsStringExt as _;
     let environment = [(
         OsString::from("CSI_ENDPOINT"),
@@ -494,11 +451,74 @@ fn variables_that_are_not_utf_8_are_warned_of() {
 }
 
 #[test]
-fn there_is_a_most_of_drivers() {
+fn the_number_of_drivers_is_limited() {
     let words = |count: usize| {
         (0..count).map(|number| OsString::from(format!("--extra-csi-address=n{number}=/a")))
     };
     assert!(parse(words(64), &[]).is_ok());
     let error = parse(words(65), &[]).unwrap_err();
     assert!(error.message.contains("more than 64 times"), "{error:?}");
+}
+
+#[test]
+fn the_help_fits_79_columns_and_has_every_flag() {
+    let text = help();
+    for line in text.lines().chain(version().lines()) {
+        assert!(line.len() <= 79 && line.is_ascii(), "{line}");
+        assert_eq!(line.trim_end(), line);
+    }
+    for flag in TABLE.flags().filter(|flag| flag.name != "--h") {
+        for part in [flag.name, flag.value, flag.default, flag.variable] {
+            assert!(text.contains(part), "{}: {part}", flag.name);
+        }
+    }
+}
+
+/// The table has the defaults as text for the help, and raw.rs has them as values.
+#[test]
+fn the_defaults_in_the_help_are_those_that_are_used() {
+    let Ok(Command::Serve(options)) = parse([], &[]) else {
+        panic!("it does not serve");
+    };
+    let defaults: Vec<OsString> = TABLE
+        .flags()
+        .filter(|flag| {
+            !flag.default.is_empty() && !["--interval", "--retries"].contains(&flag.name)
+        })
+        .map(|flag| OsString::from(format!("{}={}", flag.name, flag.default)))
+        .collect();
+    assert_eq!(defaults.len(), 7, "{defaults:?}");
+    assert_eq!(parse(defaults, &[]), Ok(Command::Serve(options)));
+    assert_eq!(
+        parse(["--interval=10s".into()], &[]),
+        parse(["--retries=3".into()], &[])
+    );
+}
+
+#[test]
+fn the_usage_shows_this_very_help() {
+    let usage = include_str!("../../docs/usage.md");
+    assert!(
+        usage.contains(&format!("```text\n$ livenessprobe --help\n{}```", help())),
+        "docs/usage.md is behind; `livenessprobe --help` prints:\n{}",
+        help()
+    );
+}
+
+#[test]
+fn the_readme_s_flags_have_these_variables_and_defaults() {
+    let readme = include_str!("../../README.md");
+    let (_, section) = readme.split_once("\n## Flags\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let mut rows = 0;
+    for line in section.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let code = |cell: &'static str| cell.trim_matches('`');
+        let flag = TABLE.flags().find(|flag| flag.name == code(cells[1]));
+        let flag = flag.unwrap_or_else(|| panic!("{line}"));
+        assert_eq!(code(cells[2]), flag.variable, "{line}");
+        assert_eq!(code(cells[3]), flag.default, "{line}");
+        rows += 1;
+    }
+    assert_eq!(rows, 5);
 }

@@ -78,7 +78,7 @@ pub fn check(bytes: &[u8]) {
         Ok(Command::Serve(options)) => !options
             .warnings
             .iter()
-            .any(|warning| warning.what.starts_with("Empty arguments")),
+            .any(|warning| warning.message.starts_with("Empty arguments")),
         _ => false,
     };
     if can_go_on && !words.iter().any(|word| word == "--") {
