@@ -90,23 +90,15 @@ flags="-C relocation-model=static -C link-arg=-Os ${lto:+-C link-arg=$lto}"
 # The last one that fits counts: a source archive has the packages in this directory.
 flags+=" --remap-path-prefix=$PWD=/source --remap-path-prefix=$packages=/packages"
 flags+=" -C link-arg=-Wl,-z,max-page-size=$page"
-# One Cargo builds all programs, so that C-core is compiled once. Each is resolved by itself
-# (feature-unification): otherwise the features that one program asks of a package would be in
-# the others, whose bytes would depend on what is built beside them.
-#
 # cargo-auditable writes Cargo's own list of what is linked (sbom) into each program; its other
 # source, `cargo metadata`, adds what only tests turn on. `cargo auditable` would only give
 # Cargo these two variables, with the wrapper's whole path, which Cargo's hashes have in them:
 # another directory would make other bytes.
 #
-# Cargo calls sbom and feature-unification unstable, and RUSTC_BOOTSTRAP permits them.
+# Cargo calls sbom unstable, and RUSTC_BOOTSTRAP permits it.
 export RUSTC_BOOTSTRAP=1 CARGO_BUILD_SBOM=true
 export RUSTC_WORKSPACE_WRAPPER=cargo-auditable CARGO_AUDITABLE_ORIG_ARGS={}
-options=(-Zsbom -Zfeature-unification --config 'resolver.feature-unification="package"' --bins)
-for name in "${programs[@]}"; do
-  program "$name"
-  options+=(--package "$package")
-done
+options=(-Zsbom)
 if [ "$rust" = debian ]; then
   # zig brings the start files and libunwind. No backtraces: a stripped binary has no names
   # to show in them.
@@ -122,7 +114,15 @@ case $arch in armv7 | riscv64) export RUSTC_WRAPPER=$PWD/packaging/bindings.sh ;
 echo "== building for $target with $rust's Rust (the first time gRPC compiles for some minutes)"
 # Independently of Cargo's settings.
 export CARGO_TARGET_DIR=$PWD/target
-cargo-zigbuild zigbuild --profile dist --locked --target "$target" "${options[@]}"
+# A Cargo for each program: one for all would give the features that a program asks of a package
+# to the others, whose bytes would depend on what is built beside them, and with Cargo 1.96's
+# feature-unification="package" a program can have one package twice. C-core is still compiled
+# once, because what it is built with is the same for each.
+for name in "${programs[@]}"; do
+  program "$name"
+  cargo-zigbuild zigbuild --profile dist --locked --target "$target" \
+    --package "$package" --bin "$name" "${options[@]}"
+done
 
 mkdir -p dist
 for name in "${programs[@]}"; do
