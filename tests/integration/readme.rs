@@ -1,5 +1,5 @@
 //! The examples and tables of README.md and docs/usage.md against the binary. Flags are
-//! compared with `--help` in src/flags/help.rs.
+//! compared with `--help` in src/flags/tests.rs.
 
 use std::any::Any;
 use std::collections::BTreeSet;
