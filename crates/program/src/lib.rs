@@ -1,6 +1,6 @@
-//! The parts that every sidecar of this workspace shares: its name and version, logs, exit codes,
-//! signals, panics, durations and clocks. No code in this crate knows CSI, HTTP or the API of
-//! Kubernetes.
+//! The parts that every sidecar of this workspace shares: its name and version, flags, logs, exit
+//! codes, signals, panics, durations and clocks. No code in this crate knows CSI, HTTP or the API
+//! of Kubernetes.
 
 pub mod descriptors;
 pub mod duration;
