@@ -200,10 +200,12 @@ impl front::Site for Site {
         }
     }
 
-    /// One for each driver and one for all of them. The metrics need none, because they are ready
-    /// at once.
-    fn shares(&self) -> usize {
-        self.groups() - 1
+    /// A share for each driver and one for all of them. The metrics are ready at once.
+    fn shares(&self, group: usize) -> usize {
+        match self.of_group(group) {
+            Some(_) => self.groups() - 1,
+            None => 1,
+        }
     }
 
     fn schedule(&self, _: Route, arrived: Instant) -> Schedule {

@@ -1,5 +1,7 @@
 //! Several drivers in one process, each with a path, a name and deadlines of its own.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use testkit::{Dir, Driver, LATENESS, eventually};
@@ -216,4 +218,29 @@ fn a_crowd_before_a_driver_that_hangs_leaves_room_for_requests_about_others() {
         assert!(response.took < PROMPT, "{response:?}");
     }
     drop(crowd);
+}
+
+/// A share is for groups of requests that may wait for a driver. The metrics are ready at once.
+#[test]
+fn many_scrapes_at_once_are_answered_beside_many_drivers() {
+    let dir = Dir::new();
+    let flags: Vec<String> = (0..64).map(|n| extra(&format!("d{n}"), &dir)).collect();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let sidecar = livenessprobe().start(&dir.socket(), &flags);
+    // All of them are sent before the sidecar reads the first one.
+    sidecar.process.freeze();
+    let scrapes: Vec<TcpStream> = (0..60)
+        .map(|_| {
+            let mut scrape = TcpStream::connect(sidecar.address).unwrap();
+            let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+            scrape.write_all(request).unwrap();
+            scrape
+        })
+        .collect();
+    sidecar.process.thaw();
+    for mut scrape in scrapes {
+        let mut response = String::new();
+        scrape.read_to_string(&mut response).unwrap();
+        assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+    }
 }

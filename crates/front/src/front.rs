@@ -141,7 +141,7 @@ impl<S: Site> Front<S> {
         Ok(Front {
             program: settings.program,
             listeners: settings.listeners,
-            limits: Limits::of_this_process(settings.reserved.wanted, settings.site.shares()),
+            limits: Limits::of_this_process(settings.reserved.wanted),
             site: settings.site,
             exchanges,
             on_stop: settings.in_flight.on_stop()?,

@@ -66,9 +66,6 @@ pub struct Limits {
     pub heads: usize,
     /// Complete requests.
     pub requests: usize,
-    /// Requests of one group among them, so that a crowd before a driver that hangs does not take
-    /// the places of the others.
-    pub requests_of_a_group: usize,
     /// Clients that have not read all of their answer yet.
     pub writers: usize,
     /// Connections that are answered and still send.
@@ -77,16 +74,22 @@ pub struct Limits {
 
 impl Limits {
     /// The bounds for this process, which has opened all that it needs but for `reserved`
-    /// descriptors. The places for requests are divided into `shares`.
+    /// descriptors.
     #[must_use]
-    pub fn of_this_process(reserved: usize, shares: usize) -> Limits {
+    pub fn of_this_process(reserved: usize) -> Limits {
         let taken = descriptors::open() + reserved;
         let descriptors = descriptors::limit().saturating_sub(taken);
-        Limits::within(descriptors, shares)
+        Limits::within(descriptors)
+    }
+
+    /// One of so many shares of the places for requests.
+    #[must_use]
+    pub fn share(&self, shares: usize) -> usize {
+        (self.requests / shares.max(1)).max(1)
     }
 
     /// The bounds that so many descriptors allow. Most of them are for requests.
-    fn within(descriptors: usize, shares: usize) -> Limits {
+    fn within(descriptors: usize) -> Limits {
         let lingerers = LINGERERS.min(descriptors / 8).max(1);
         let writers = WRITERS.min(descriptors / 8).max(1);
         let heads = HEADS.min(descriptors / 8).max(1);
@@ -97,7 +100,6 @@ impl Limits {
             silent,
             heads,
             requests,
-            requests_of_a_group: (requests / shares.max(1)).max(1),
             writers,
             lingerers,
         }
@@ -114,18 +116,17 @@ mod tests {
             silent: SILENT,
             heads: HEADS,
             requests: REQUESTS,
-            requests_of_a_group: REQUESTS,
             writers: WRITERS,
             lingerers: LINGERERS,
         };
-        assert_eq!(Limits::within(1024 - 40, 1), all);
-        assert_eq!(Limits::within(usize::MAX, 1), all);
+        assert_eq!(Limits::within(1024 - 40), all);
+        assert_eq!(Limits::within(usize::MAX), all);
     }
 
     #[test]
     fn a_low_limit_is_divided_and_never_exceeded() {
         for descriptors in 0..300 {
-            let limits = Limits::within(descriptors, 1);
+            let limits = Limits::within(descriptors);
             let closing = limits.writers + limits.lingerers;
             let sum = limits.silent + limits.heads + limits.requests + closing;
             assert!(sum <= descriptors.max(5), "{descriptors}: {limits:?}");
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn each_group_has_its_share() {
-        assert_eq!(Limits::within(1024, 4).requests_of_a_group, REQUESTS / 4);
-        assert_eq!(Limits::within(0, 66).requests_of_a_group, 1);
+        assert_eq!(Limits::within(1024).share(4), REQUESTS / 4);
+        assert_eq!(Limits::within(0).share(66), 1);
     }
 }

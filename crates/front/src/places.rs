@@ -140,6 +140,6 @@ impl<S: Site> Front<S> {
         let of_group = self
             .clients()
             .filter(|client| self.is_in(Some(group), client));
-        of_group.count() >= self.limits.requests_of_a_group
+        of_group.count() >= self.limits.share(self.site.shares(group))
     }
 }

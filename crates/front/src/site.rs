@@ -49,9 +49,10 @@ pub trait Site: Send + Sync + 'static {
     /// The group of a route, less than [`Site::groups`].
     fn group(&self, route: Self::Route) -> usize;
 
-    /// Into how many shares the places for requests are divided. A group has one share at most,
-    /// so that a crowd before one that is slow does not take the places of the others.
-    fn shares(&self) -> usize;
+    /// The requests of this group may take one of so many equal shares of the places for requests,
+    /// so that a crowd before one that is slow does not take the places of the others. With 1 they
+    /// may take all, which is right for a group whose answers are ready at once.
+    fn shares(&self, group: usize) -> usize;
 
     /// When the event loop answers a request by itself that arrived at this moment.
     fn schedule(&self, route: Self::Route, arrived: Instant) -> Schedule;

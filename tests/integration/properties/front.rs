@@ -127,7 +127,7 @@ impl Site for Ready {
         usize::from(route == Route::Metrics)
     }
 
-    fn shares(&self) -> usize {
+    fn shares(&self, _: usize) -> usize {
         1
     }
 
