@@ -3,6 +3,7 @@
 //! the caller passes.
 
 mod raw;
+mod rules;
 mod table;
 
 use std::ffi::{OsStr, OsString};
