@@ -8,7 +8,7 @@ use csi::Code;
 use front::metrics::prometheus::core::{Collector, Desc};
 use front::metrics::prometheus::proto::MetricFamily;
 use front::metrics::prometheus::{Error, GaugeVec, IntCounterVec, Opts};
-use front::metrics::{DRIVER, Metrics, Operations, Recorder, seconds};
+use front::metrics::{Call, DRIVER, Metrics, Operations, Recorder, seconds};
 
 use crate::driver_name::DriverName;
 use crate::outcome::{Outcome, ProbeError, Readiness};
@@ -28,7 +28,7 @@ impl Families {
     /// When a family is not well-formed, or is there already, which none of these is.
     pub fn register(metrics: &Metrics) -> Result<Families, Error> {
         let families = Families {
-            operations: Operations::register(metrics)?,
+            operations: Operations::register(metrics, &[])?,
             connect_failures: IntCounterVec::new(
                 Opts::new(
                     "csi_sidecar_connect_failures_total",
@@ -66,8 +66,14 @@ pub struct DriverMetrics {
 impl DriverMetrics {
     /// Records a gRPC call.
     pub fn called(&self, method: &str, code: Code, took: Duration) {
-        self.calls
-            .record(self.name.get(), method, code, code.is_defined(), took);
+        self.calls.record(&Call {
+            driver: self.name.get(),
+            method,
+            code,
+            is_defined: code.is_defined(),
+            further: &[],
+            took,
+        });
     }
 
     /// Records how a probe ended.

@@ -56,9 +56,9 @@ impl Paths {
     /// Finds the route of a request's target, which depends on its path alone, except for
     /// `?verbose`.
     #[must_use]
-    pub fn route(&self, target: &str) -> Option<Route> {
+    pub fn route(&self, path: &str, query: &str) -> Option<Route> {
         let index = |name: &str| self.extra.iter().position(|extra| extra == name);
-        let route = route(target, self.metrics.as_deref(), index)?;
+        let route = route(path, query, self.metrics.as_deref(), index)?;
         let is_served = match route {
             Route::Metrics => true,
             Route::Health(question) => {
@@ -71,11 +71,11 @@ impl Paths {
 }
 
 fn route(
-    target: &str,
+    path: &str,
+    query: &str,
     metrics: Option<&str>,
     index: impl Fn(&str) -> Option<usize>,
 ) -> Option<Route> {
-    let (path, query) = split(target);
     if metrics == Some(path) {
         return Some(Route::Metrics);
     }
@@ -134,22 +134,6 @@ pub fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Splits a target into path and query. The absolute form, which a proxy sends and every server
-/// must accept (RFC 9112, section 3.2.2), loses its authority.
-fn split(target: &str) -> (&str, &str) {
-    let scheme = target
-        .get(..7)
-        .filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
-    let target = match scheme {
-        Some(_) => target[7..]
-            .find(['/', '?'])
-            .map_or("/", |at| &target[7 + at..]),
-        None => target,
-    };
-    let target = target.split('#').next().unwrap_or(target);
-    target.split_once('?').unwrap_or((target, ""))
-}
-
 fn is_verbose(query: &str) -> bool {
     query.split('&').any(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -160,6 +144,11 @@ fn is_verbose(query: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn route_of(paths: &Paths, target: &str) -> Option<Route> {
+        let (path, query) = front::head::path_and_query(target);
+        paths.route(path, query)
+    }
 
     fn paths() -> Paths {
         Paths {
@@ -223,7 +212,7 @@ mod tests {
             ("/healthz\u{e9}", None),
         ];
         for (target, route) in table {
-            assert_eq!(paths().route(target), route, "{target}");
+            assert_eq!(route_of(&paths(), target), route, "{target}");
         }
     }
 
@@ -234,17 +223,17 @@ mod tests {
             extra: vec!["nfs".to_owned()],
             metrics: Some("/m".to_owned()),
         };
-        assert_eq!(metrics_alone.route("/healthz/nfs"), None);
-        assert_eq!(metrics_alone.route("/healthz/all"), None);
-        assert_eq!(metrics_alone.route("/healthz"), None);
-        assert_eq!(metrics_alone.route("/m"), Some(Route::Metrics));
+        assert_eq!(route_of(&metrics_alone, "/healthz/nfs"), None);
+        assert_eq!(route_of(&metrics_alone, "/healthz/all"), None);
+        assert_eq!(route_of(&metrics_alone, "/healthz"), None);
+        assert_eq!(route_of(&metrics_alone, "/m"), Some(Route::Metrics));
         let health_alone = Paths {
             health: true,
             extra: Vec::new(),
             metrics: None,
         };
-        assert_eq!(health_alone.route("/healthz/all"), None);
-        assert_eq!(health_alone.route("/metrics"), None);
+        assert_eq!(route_of(&health_alone, "/healthz/all"), None);
+        assert_eq!(route_of(&health_alone, "/metrics"), None);
     }
 
     #[test]

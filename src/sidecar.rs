@@ -137,6 +137,7 @@ fn open_front(
         reserved: Reserved {
             least: drivers * csi::DESCRIPTORS_OF_A_CALL,
             wanted: drivers * DESCRIPTORS_OF_A_DRIVER,
+            advice: format!(", or probe fewer drivers (now {drivers})"),
         },
         in_flight: in_flight.clone(),
         fatal: die,

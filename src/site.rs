@@ -19,8 +19,8 @@ use crate::routes::{self, Paths, Question, Route, Target};
 use crate::shared_probe::Answer;
 use crate::verdict;
 
-/// How much later than its pace says a periodic outcome may be and still be an answer. Beyond
-/// that the process was stopped or starved, and probes anew.
+/// A periodic outcome may be so much older than the interval and the timeout. An older one shows
+/// that the process was stopped or starved, and the request gets a new probe.
 const PACE_GRACE: Duration = Duration::from_secs(1);
 
 /// Descriptors that are kept free for a driver: twice those of a call, because its name is asked
@@ -35,7 +35,7 @@ pub(crate) struct Site {
     drivers: Vec<Driver>,
     probe_timeout: Duration,
     /// How old a periodic outcome may be, where there are such.
-    lasts: Option<Duration>,
+    outcome_max_age: Option<Duration>,
     metrics: Metrics,
 }
 
@@ -55,7 +55,7 @@ impl Site {
         started: SystemTime,
         fatal: fn(&str),
     ) -> Result<Site, String> {
-        csi::log_through_us(options.verbosity == VERBOSITY_MAX);
+        csi::redirect_c_core_log(options.verbosity == VERBOSITY_MAX);
         let caller = Arc::new(Caller::new()?);
         let set_up = |error| format!("cannot set up the metrics: {error}");
         let metrics = Metrics::new(&PROGRAM, started).map_err(set_up)?;
@@ -65,7 +65,7 @@ impl Site {
             timeout: options.probe_timeout,
             caller: &caller,
             metrics: &families,
-            wedged: fatal,
+            stuck: fatal,
         };
         let mut drivers =
             vec![watch.begin(&options.csi_address, DriverName::default(), routes::HEALTHZ)?];
@@ -77,7 +77,7 @@ impl Site {
             paths,
             drivers,
             probe_timeout: options.probe_timeout,
-            lasts: options.periodic.as_ref().map(|periodic| {
+            outcome_max_age: options.periodic.as_ref().map(|periodic| {
                 let pace = periodic.interval.saturating_add(options.probe_timeout);
                 pace.saturating_add(PACE_GRACE)
             }),
@@ -132,7 +132,9 @@ impl Site {
         let joined: Vec<_> = drivers
             .iter()
             .map(|driver| {
-                let latest = self.lasts.and_then(|lasts| driver.probe.latest(lasts));
+                let latest = self
+                    .outcome_max_age
+                    .and_then(|age| driver.probe.latest(age));
                 latest.ok_or_else(|| driver.probe.join(moments))
             })
             .collect();
@@ -179,8 +181,8 @@ impl front::Site for Site {
     type Route = Route;
     type Prepared = Prepared;
 
-    fn route(&self, listener: usize, target: &str) -> Option<Route> {
-        self.paths.get(listener)?.route(target)
+    fn route(&self, listener: usize, path: &str, query: &str) -> Option<Route> {
+        self.paths.get(listener)?.route(path, query)
     }
 
     /// One for each driver, one for all of them if there are several, and one for the metrics.
@@ -215,7 +217,7 @@ impl front::Site for Site {
     fn prepare(&self, group: usize, arrived: Instant) -> Prepared {
         match self.of_group(group) {
             Some(drivers) => Prepared::Health(self.ask(drivers, arrived)),
-            None => Prepared::Metrics(self.metrics.render().map_err(|error| error.to_string())),
+            None => Prepared::Metrics(self.metrics.render()),
         }
     }
 
@@ -227,9 +229,7 @@ impl front::Site for Site {
                 content_type: CONTENT_TYPE,
                 body: text.clone(),
             },
-            (_, Prepared::Metrics(Err(error))) => {
-                Reply::plain(500, format!("cannot render the metrics: {error}"))
-            }
+            (_, Prepared::Metrics(Err(error))) => Reply::plain(500, error.as_str()),
             // A group has one kind of route.
             (Route::Metrics, Prepared::Health(_)) => Reply::plain(404, "404 page not found"),
         }
@@ -242,13 +242,12 @@ impl front::Site for Site {
                 let answers: Option<Vec<Answer>> = self
                     .named(question.of)
                     .iter()
-                    .map(|driver| driver.probe.so_far(moments, immediate))
+                    .map(|driver| driver.probe.answer_now(moments, immediate))
                     .collect();
                 Some(self.health(question, &answers?))
             }
-            // They wait for their turn alone.
-            Route::Metrics => (immediate == Immediate::Always)
-                .then(|| Reply::plain(503, "too many requests are waiting")),
+            // They wait only for a worker.
+            Route::Metrics => None,
         }
     }
 }

@@ -30,7 +30,7 @@ impl ListenAddress {
         })
     }
 
-    /// The address that `--health-port` stands for.
+    /// This port of every address.
     #[must_use]
     pub fn on_every_interface(port: u16) -> ListenAddress {
         ListenAddress {
@@ -68,13 +68,13 @@ mod tests {
             ("fd00::10:2:9909", "[fd00::10:2]:9909"),
             ("fe80::1%eth0:9808", "[fe80::1%eth0]:9808"),
             // Without a port there is one to choose.
-            ("fd00::", "[fd00::]:9808"),
-            ("1:2:3:4:5:6:7:8", "[1:2:3:4:5:6:7:8]:9808"),
-            ("a:b:c", "[::1]:9808"),
+            ("fd00::", "[fd00::]:PORT"),
+            ("1:2:3:4:5:6:7:8", "[1:2:3:4:5:6:7:8]:PORT"),
+            ("a:b:c", "[::1]:PORT"),
         ] {
             let error = ListenAddress::parse(text).unwrap_err();
             assert!(error.contains(&format!("write {right}")), "{text}: {error}");
-            assert!(error.contains("[$(POD_IP)]:9"), "{text}: {error}");
+            assert!(error.contains("[$(POD_IP)]:"), "{text}: {error}");
         }
     }
 

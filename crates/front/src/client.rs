@@ -9,7 +9,7 @@ use program::escape;
 
 use crate::head::{self, Head, Request, RequestError};
 use crate::in_flight::Guard;
-use crate::incomplete::Pending;
+use crate::incomplete::Accepted;
 use crate::limits::{HEAD_BYTES, HEAD_TIME, LINGER_BYTES, LINGER_TIME, WRITE_TIME};
 use crate::peer::Peer;
 use crate::site::{Progress, Site};
@@ -88,7 +88,7 @@ impl Reading {
     }
 }
 
-impl Pending for Reading {
+impl Accepted for Reading {
     fn accepted(&self) -> Instant {
         self.accepted
     }
@@ -99,10 +99,11 @@ impl Pending for Reading {
 }
 
 /// A complete request that waits for its answer.
-pub struct Waiting<S: Site> {
+pub struct Client<S: Site> {
     pub socket: TcpStream,
     pub peer: Peer,
     pub route: S::Route,
+    pub group: usize,
     pub arrived: Instant,
     /// When the event loop answers it without its worker.
     pub progress: Progress,
@@ -114,6 +115,13 @@ pub struct Waiting<S: Site> {
     pub lingers: bool,
     pub label: Label,
     pub guard: Guard,
+}
+
+impl<S: Site> Client<S> {
+    /// Whether it is of this group, or of any.
+    pub fn is_in(&self, group: Option<usize>) -> bool {
+        group.is_none_or(|group| self.group == group)
+    }
 }
 
 /// A request's method and target, where requests are logged.

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use program::panics;
 use program::poll::Round;
 
-use crate::client::{Read, Reading, Waiting, Writing, Written};
+use crate::client::{Client, Read, Reading, Writing, Written};
 use crate::exchange::Ended;
 use crate::front::{Front, Indices};
 use crate::head::{self, RequestError};
@@ -95,8 +95,7 @@ impl<S: Site> Front<S> {
             };
             self.answer(client, &response, now);
         }
-        // A probe may have ended, and if it found the driver ready, that is the answer for all
-        // requests about it that arrived before.
+        // A success answers all requests that arrived before it, also those of other groups.
         self.answer_now(now, |_| Some(Immediate::IfReady));
     }
 
@@ -155,12 +154,12 @@ impl<S: Site> Front<S> {
     }
 
     /// Answers a request that has no worker.
-    pub(crate) fn answer_with(&mut self, client: Waiting<S>, error: &RequestError, now: Instant) {
+    pub(crate) fn answer_with(&mut self, client: Client<S>, error: &RequestError, now: Instant) {
         let response = self.render(&Reply::plain(error.status, error.why));
         self.answer(client, &response, now);
     }
 
-    fn answer(&mut self, client: Waiting<S>, response: &Response, now: Instant) {
+    fn answer(&mut self, client: Client<S>, response: &Response, now: Instant) {
         client.label.log(response.status);
         let (is_head, lingers) = (client.is_head, client.lingers);
         self.send(
@@ -244,11 +243,11 @@ impl<S: Site> Front<S> {
     fn answer_now(
         &mut self,
         now: Instant,
-        immediate: impl Fn(&mut Waiting<S>) -> Option<Immediate>,
+        immediate: impl Fn(&mut Client<S>) -> Option<Immediate>,
     ) {
         let site = &self.site;
         let mut replies = VecDeque::new();
-        let mut is_answered = |client: &mut Waiting<S>| {
+        let mut is_answered = |client: &mut Client<S>| {
             let Some(immediate) = immediate(client) else {
                 return false;
             };
@@ -256,7 +255,8 @@ impl<S: Site> Front<S> {
                 .unwrap_or_else(|panic| {
                     log::error!(err = panic.to_string(); "Cannot answer a request, this is a bug");
                     Some(bug())
-                });
+                })
+                .or_else(|| (immediate == Immediate::Always).then(too_late));
             let is_answered = reply.is_some();
             replies.extend(reply);
             is_answered
@@ -320,7 +320,7 @@ impl<S: Site> Front<S> {
     }
 
     /// Descriptors or memory have run out: leaves new connections in the kernel's queue for a
-    /// moment, and gives up those that are worth least.
+    /// moment, and closes the connections that matter least.
     fn back_off(&mut self, error: &io::Error, now: Instant) {
         self.paused_until = Some(now + ACCEPT_PAUSE);
         self.lingerers.clear();
@@ -353,8 +353,8 @@ impl<S: Site> Front<S> {
         Ok(())
     }
 
-    fn take_waiting(&mut self, group: usize) -> Vec<Waiting<S>> {
-        let is_of_group = |client: &Waiting<S>| self.site.group(client.route) == group;
+    fn take_waiting(&mut self, group: usize) -> Vec<Client<S>> {
+        let is_of_group = |client: &Client<S>| client.group == group;
         if !self.waiting.iter().any(is_of_group) {
             return Vec::new();
         }
@@ -366,8 +366,13 @@ impl<S: Site> Front<S> {
     }
 }
 
-/// What clients get where this program has panicked.
-fn bug() -> Reply {
+/// The answer to a request for which the site has none when its time is over.
+fn too_late() -> Reply {
+    Reply::plain(head::TOO_MANY.status, head::TOO_MANY.why)
+}
+
+/// The answer to a request for which this program has panicked.
+pub(crate) fn bug() -> Reply {
     Reply::plain(500, "this sidecar has a bug; see its log")
 }
 

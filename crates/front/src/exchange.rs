@@ -1,15 +1,15 @@
 //! An exchange with a worker: one stream for each group of requests, over which tiny_http is
 //! asked, and the requests that wait for what comes back.
 //!
-//! The request carries the number of the group and the response nothing. Both ends are in this
-//! process, so that what a worker needs and what it has prepared are handed over in memory.
+//! The request carries the number of the group, and the response is empty. Both ends are in this
+//! process, so the time of arrival and the prepared answers are handed over in memory.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::client::Waiting;
+use crate::client::Client;
 use crate::site::Site;
 
 /// What the event loop and a worker hand over to each other.
@@ -61,14 +61,14 @@ pub struct Exchange<S: Site> {
 
 /// The end of an exchange.
 pub struct Ended<S: Site> {
-    pub clients: Vec<Waiting<S>>,
+    pub clients: Vec<Client<S>>,
     /// What the worker has prepared, which is nothing if it panicked.
     pub prepared: Option<S::Prepared>,
 }
 
 /// Requests that wait for their worker.
 pub struct Pending<S: Site> {
-    pub clients: Vec<Waiting<S>>,
+    pub clients: Vec<Client<S>>,
     /// When the last of its clients gives up; from then on the worker is overdue.
     pub deadline: Instant,
     /// Seconds counted since.
@@ -90,7 +90,7 @@ impl<S: Site> Exchange<S> {
     }
 
     /// Begins an exchange for these clients.
-    pub fn begin(&mut self, clients: Vec<Waiting<S>>) {
+    pub fn begin(&mut self, clients: Vec<Client<S>>) {
         let now = Instant::now();
         let newest = clients.iter().map(|client| client.arrived).max();
         let deadline = clients.iter().map(|client| client.progress.last()).max();

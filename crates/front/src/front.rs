@@ -13,7 +13,7 @@ use program::log_throttle::LogThrottle;
 use program::poll::{Interest, Round};
 use program::{Program, descriptors, panics};
 
-use crate::client::{Lingering, Reading, Waiting, Writing};
+use crate::client::{Client, Lingering, Reading, Writing};
 use crate::exchange::{Exchange, Pending};
 use crate::in_flight::InFlight;
 use crate::incomplete::Incomplete;
@@ -32,8 +32,7 @@ pub struct Settings<S> {
     pub listeners: Vec<TcpListener>,
     /// What is served.
     pub site: Arc<S>,
-    /// How many descriptors the program's other work takes, and how many of these it cannot do
-    /// without.
+    /// The descriptors that the program's other work takes.
     pub reserved: Reserved,
     /// Counts the requests, for a stop.
     pub in_flight: InFlight,
@@ -42,12 +41,14 @@ pub struct Settings<S> {
 }
 
 /// Descriptors for a program's other work.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Reserved {
     /// Without these it cannot work.
     pub least: usize,
     /// So many are kept free.
     pub wanted: usize,
+    /// What can be done if there are too few, for an error: it follows "raise the limit".
+    pub advice: String,
 }
 
 /// Starts the workers and the event loop, which serve until the process ends.
@@ -57,7 +58,7 @@ pub struct Reserved {
 /// When there are too few descriptors, or a stream or a thread cannot be had.
 pub fn open<S: Site>(settings: Settings<S>) -> Result<(), String> {
     let groups = settings.site.groups();
-    enough_descriptors(groups, settings.reserved.least)?;
+    enough_descriptors(groups, &settings.reserved)?;
     let fatal = settings.fatal;
     let exchanges = workers::open(settings.program, &settings.site, fatal)?;
     let mut front = Front::new(settings, exchanges)
@@ -77,17 +78,18 @@ pub fn open<S: Site>(settings: Settings<S>) -> Result<(), String> {
 /// Whether so many exchanges can be opened, with enough descriptors left. Without this check
 /// tiny_http would end a moment after the start, and say no more than that a connection of ours
 /// was refused.
-fn enough_descriptors(exchanges: usize, reserved: usize) -> Result<(), String> {
+fn enough_descriptors(exchanges: usize, reserved: &Reserved) -> Result<(), String> {
     /// Both ends of a stream, and tiny_http's copy of one.
     const AN_EXCHANGE: usize = 3;
     /// The pipe that wakes the event loop, and a client.
     const THE_REST: usize = 3;
     let (limit, taken) = (descriptors::limit(), descriptors::open());
-    let needed = taken + exchanges * AN_EXCHANGE + reserved + THE_REST;
+    let needed = taken + exchanges * AN_EXCHANGE + reserved.least + THE_REST;
     if limit < needed {
         return Err(format!(
             "at most {limit} open files are allowed (RLIMIT_NOFILE, ulimit -n), and at least \
-             {needed} are needed here"
+             {needed} are needed here: raise the limit{}",
+            reserved.advice
         ));
     }
     Ok(())
@@ -108,7 +110,7 @@ pub(crate) struct Front<S: Site> {
     /// Connections that have sent a part of a head.
     pub(crate) heads: Incomplete<Reading>,
     /// Requests that wait for the exchange of their group; oldest first, as those below.
-    pub(crate) waiting: VecDeque<Waiting<S>>,
+    pub(crate) waiting: VecDeque<Client<S>>,
     pub(crate) writers: VecDeque<Writing>,
     pub(crate) lingerers: VecDeque<Lingering>,
     /// Nothing is accepted before this moment, for want of descriptors.
@@ -204,7 +206,7 @@ impl<S: Site> Front<S> {
     }
 
     /// All requests, in the order in which `gather` puts them into a round.
-    pub(crate) fn clients(&self) -> impl Iterator<Item = &Waiting<S>> {
+    pub(crate) fn clients(&self) -> impl Iterator<Item = &Client<S>> {
         let pending = self.pending();
         pending
             .flat_map(|pending| &pending.clients)
@@ -212,7 +214,7 @@ impl<S: Site> Front<S> {
     }
 
     /// Keeps the requests for which `stays`, which is asked in the same order.
-    pub(crate) fn retain_clients(&mut self, mut stays: impl FnMut(&mut Waiting<S>) -> bool) {
+    pub(crate) fn retain_clients(&mut self, mut stays: impl FnMut(&mut Client<S>) -> bool) {
         for exchange in &mut self.exchanges {
             if let Some(pending) = &mut exchange.pending {
                 pending.clients.retain_mut(&mut stays);

@@ -288,6 +288,23 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// Splits a target into path and query. The absolute form, which a proxy sends and every server
+/// must accept (RFC 9112, section 3.2.2), loses its authority.
+#[must_use]
+pub fn path_and_query(target: &str) -> (&str, &str) {
+    let scheme = target
+        .get(..7)
+        .filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
+    let target = match scheme {
+        Some(_) => target[7..]
+            .find(['/', '?'])
+            .map_or("/", |at| &target[7 + at..]),
+        None => target,
+    };
+    let target = target.split('#').next().unwrap_or(target);
+    target.split_once('?').unwrap_or((target, ""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

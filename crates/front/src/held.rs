@@ -28,7 +28,7 @@ impl Held {
 
     /// Whether each network has one, so that none gives way before another. This is so when a
     /// stranger has more addresses than there are places, and then it must be quick to find out.
-    pub fn are_alike(&self) -> bool {
+    pub fn each_network_has_one(&self) -> bool {
         self.networks.len() == self.all
     }
 
@@ -52,10 +52,10 @@ impl Held {
         move |peer| chosen.binary_search(&peer).is_ok()
     }
 
-    /// Whether an address that [`Held::most`] names makes way for a newcomer. It does if its network
-    /// has at least two more than the newcomer's, or, in the same network, if the address has at
-    /// least two more: then the newcomer has no more than it afterwards.
-    pub fn makes_way_for(&self, newcomer: Peer) -> bool {
+    /// Whether to evict for a newcomer: if the largest network has at least two more than the
+    /// newcomer's, or, within one network, the largest address. The newcomer then has no more than
+    /// that one afterwards.
+    pub fn should_evict_for(&self, newcomer: Peer) -> bool {
         let of = |network: u128| self.networks.get(&network).copied().unwrap_or_default();
         let at = |peer: Peer| self.addresses.get(&peer).copied().unwrap_or_default();
         let gives_way = self.most();
@@ -97,7 +97,7 @@ mod tests {
     fn the_largest_network_s_largest_address_gives_way() {
         // One address has most; its network has not.
         let held = held(&[(1, 1, 5), (2, 1, 3), (2, 2, 4), (2, 3, 4)]);
-        assert!(!held.are_alike());
+        assert!(!held.each_network_has_one());
         let gives_way = held.most();
         assert!(gives_way(Peer::of(2, 2)) && gives_way(Peer::of(2, 3)));
         assert!(!gives_way(Peer::of(1, 1)) && !gives_way(Peer::of(2, 1)));
@@ -107,30 +107,30 @@ mod tests {
     fn a_neighbour_in_kubelet_s_network_pushes_out_itself() {
         let mut held = held(&[(1, 1, 1), (1, 2, 100)]);
         let kubelet = Peer::of(1, 1);
-        assert!(held.makes_way_for(kubelet));
-        assert!(!held.makes_way_for(Peer::of(1, 2)));
+        assert!(held.should_evict_for(kubelet));
+        assert!(!held.should_evict_for(Peer::of(1, 2)));
         for _ in 0..98 {
             assert!(!held.most()(kubelet));
             held.remove(Peer::of(1, 2));
         }
         // Two against one: with one more for kubelet they are equal.
-        assert!(!held.makes_way_for(kubelet));
+        assert!(!held.should_evict_for(kubelet));
     }
 
     #[test]
     fn a_newcomer_of_another_network_counts_by_network() {
         let mut held = held(&[(1, 1, 1), (1, 2, 1), (1, 3, 1)]);
-        assert!(held.makes_way_for(Peer::of(2, 1)));
-        assert!(!held.makes_way_for(Peer::of(1, 4)));
+        assert!(held.should_evict_for(Peer::of(2, 1)));
+        assert!(!held.should_evict_for(Peer::of(1, 4)));
         held.remove(Peer::of(1, 1));
         held.remove(Peer::of(1, 2));
-        assert!(held.are_alike());
+        assert!(held.each_network_has_one());
     }
 
     #[test]
     fn nothing_gives_way_in_an_empty_list() {
         let held = held(&[]);
-        assert!(!held.makes_way_for(Peer::of(1, 1)));
+        assert!(!held.should_evict_for(Peer::of(1, 1)));
         assert!(!held.most()(Peer::of(1, 1)));
     }
 }

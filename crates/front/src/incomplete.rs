@@ -14,7 +14,7 @@ use crate::held::Held;
 use crate::peer::Peer;
 
 /// A connection in the list.
-pub trait Pending {
+pub trait Accepted {
     /// When it was accepted.
     fn accepted(&self) -> Instant;
     /// The address that it counts for.
@@ -27,7 +27,7 @@ pub struct Incomplete<T> {
     held: Held,
 }
 
-impl<T: Pending> Incomplete<T> {
+impl<T: Accepted> Incomplete<T> {
     pub fn new() -> Incomplete<T> {
         Incomplete {
             list: VecDeque::new(),
@@ -59,7 +59,7 @@ impl<T: Pending> Incomplete<T> {
     /// Takes out the connection that gives way. Of addresses that hold equally many, the one with
     /// the oldest connection loses it.
     pub fn give_way(&mut self) -> Option<T> {
-        if self.held.are_alike() {
+        if self.held.each_network_has_one() {
             return self.remove(0);
         }
         let gives_way = self.held.most();
@@ -111,7 +111,7 @@ mod tests {
     #[derive(Clone, Copy, Debug, PartialEq)]
     struct Connection(u128, u64);
 
-    impl Pending for Connection {
+    impl Accepted for Connection {
         fn accepted(&self) -> Instant {
             static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
             *BEGIN + Duration::from_secs(self.1)

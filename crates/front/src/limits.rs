@@ -6,9 +6,9 @@
 //! | connections that have sent nothing | - | 128 and the free places of requests x about 0.1 KiB = 64 KiB |
 //! | heads that are begun | - | 16 x 16 KiB (a Vec doubles) = 256 KiB |
 //! | requests | - | 512 x about 0.2 KiB = 100 KiB |
-//! | tiny_http: its pool, of which each stream takes a thread | 4 | their stacks, of which some 20 KiB each are touched |
+//! | tiny_http's pool: one thread for each stream, but four in the first seconds | 2 | their stacks, of which some 20 KiB each are touched |
 //! | workers: one for each exchange that is in flight, and one that waits for the next | 2 + 1 | likewise |
-//! | answers that are not written yet | - | 8 x the longest, the metrics: tens of KiB |
+//! | answers that are not written yet | - | 8 x the longest, the metrics: usually tens of KiB, at most 1 MiB |
 //!
 //! Each group of requests beyond the second has up to two threads more: its stream's and its
 //! worker's.
@@ -29,8 +29,8 @@ pub const HEAD_BYTES: usize = 8 * 1024;
 /// The time for a head, from accept to its last byte.
 pub const HEAD_TIME: Duration = Duration::from_secs(2);
 
-/// Complete requests that wait for their answer. All requests about a driver's health share its
-/// probes, so that many of them are no more work than few.
+/// Complete requests that wait for their answer. All requests of a group share the work of a
+/// worker, so that many of them are no more work than few.
 pub const REQUESTS: usize = 512;
 /// How long new connections are left in the kernel's queue when there is no room for their
 /// requests, before they are refused: most often there is room again by then.

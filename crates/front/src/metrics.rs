@@ -10,9 +10,13 @@ pub use prometheus;
 use prometheus::core::Collector;
 use prometheus::{Error, Gauge, Opts, Registry, TextEncoder};
 
-pub use operations::{DRIVER, Operations, Recorder};
+pub use operations::{Call, DRIVER, Operations, Recorder};
 use process::Process;
 use program::Program;
+
+/// The longest text that is served, in bytes. A scrape holds several copies of it, and so do
+/// clients that do not read it.
+const TEXT_MAX: usize = 1024 * 1024;
 
 /// What Go's client library announces for this format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -61,13 +65,26 @@ impl Metrics {
         self.registry.register(Box::new(family))
     }
 
-    /// The text of all families.
+    /// The text of all families, of at most [`TEXT_MAX`] bytes.
     ///
     /// # Errors
     ///
-    /// When the encoder refuses a family.
-    pub fn render(&self) -> Result<String, Error> {
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+    /// When the encoder refuses a family, or the text is too long: many drivers that answer with
+    /// every code there is can make it so.
+    pub fn render(&self) -> Result<String, String> {
+        let text = TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .map_err(|error| format!("cannot render the metrics: {error}"))?;
+        within(TEXT_MAX, text)
+    }
+}
+
+fn within(most: usize, text: String) -> Result<String, String> {
+    match text.len() {
+        length if length > most => Err(format!(
+            "the metrics have {length} bytes, and at most {most} are served"
+        )),
+        _ => Ok(text),
     }
 }
 
@@ -77,4 +94,16 @@ pub fn seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_too_long_is_not_served() {
+        assert_eq!(within(4, "four".to_owned()).as_deref(), Ok("four"));
+        let error = within(4, "fives".to_owned()).unwrap_err();
+        assert_eq!(error, "the metrics have 5 bytes, and at most 4 are served");
+    }
 }

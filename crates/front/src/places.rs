@@ -2,11 +2,14 @@
 
 use std::time::Instant;
 
-use crate::client::{Label, Reading, Waiting};
+use program::panics;
+
+use crate::client::{Client, Label, Reading};
+use crate::event_loop::bug;
 use crate::front::Front;
 use crate::head::{self, Request, RequestError};
 use crate::held::Held;
-use crate::incomplete::Pending as _;
+use crate::incomplete::Accepted as _;
 use crate::peer::Peer;
 use crate::site::{Progress, Reply, Site};
 
@@ -41,30 +44,43 @@ impl<S: Site> Front<S> {
     /// Has a complete request wait for its worker, if there is room.
     pub(crate) fn let_in(&mut self, reading: Reading, request: &Request, now: Instant) {
         let label = Label::new(request);
-        let Some(route) = self.site.route(reading.listener, &request.target) else {
-            label.log(NOT_FOUND.status);
-            let response = self.render(&Reply::plain(NOT_FOUND.status, NOT_FOUND.why));
-            let (is_head, lingers) = (request.is_head, request.has_more);
-            self.send(reading.socket, &response, is_head, lingers, None, now);
-            return;
-        };
-        // Not the moment of this round: a probe may have ended since.
         let arrived = Instant::now();
-        let client = Waiting {
+        let asked = panics::catch(|| {
+            let (path, query) = head::path_and_query(&request.target);
+            let route = self.site.route(reading.listener, path, query)?;
+            let (group, schedule) = (self.site.group(route), self.site.schedule(route, arrived));
+            Some((route, group, schedule))
+        });
+        let (route, group, schedule) = match asked {
+            Ok(Some(asked)) => asked,
+            Ok(None) => {
+                let reply = Reply::plain(NOT_FOUND.status, NOT_FOUND.why);
+                return self.answer_without_route(reading, request, &label, &reply, now);
+            }
+            Err(panic) => {
+                log::error!(err = panic.to_string(); "Cannot route a request, this is a bug");
+                return self.answer_without_route(reading, request, &label, &bug(), now);
+            }
+        };
+        let client = Client {
             peer: reading.peer(),
             socket: reading.socket,
             route,
+            group,
             arrived,
-            progress: Progress::new(self.site.schedule(route, arrived)),
+            progress: Progress::new(schedule),
             is_head: request.is_head,
             has_finished: false,
             lingers: request.has_more,
             label,
             guard: self.in_flight.enter(),
         };
-        let group = self.site.group(route);
-        let has_place = (!self.is_without_room() || self.free_a_place(&client, None, now))
-            && (!self.has_its_share(group) || self.free_a_place(&client, Some(group), now));
+        // A place of its own group is also one of all.
+        let has_place = if self.has_its_share(group) {
+            self.free_a_place(&client, Some(group), now)
+        } else {
+            !self.is_without_room() || self.free_a_place(&client, None, now)
+        };
         if has_place {
             self.waiting.push_back(client);
         } else {
@@ -75,9 +91,23 @@ impl<S: Site> Front<S> {
         }
     }
 
+    fn answer_without_route(
+        &mut self,
+        reading: Reading,
+        request: &Request,
+        label: &Label,
+        reply: &Reply,
+        now: Instant,
+    ) {
+        label.log(reply.status);
+        let response = self.render(reply);
+        let (is_head, lingers) = (request.is_head, request.has_more);
+        self.send(reading.socket, &response, is_head, lingers, None, now);
+    }
+
     /// Makes a place for a request by taking one of this group, or of all; says whether there is
     /// one.
-    fn free_a_place(&mut self, newcomer: &Waiting<S>, group: Option<usize>, now: Instant) -> bool {
+    fn free_a_place(&mut self, newcomer: &Client<S>, group: Option<usize>, now: Instant) -> bool {
         if self.drop_one_that_has_finished(group) {
             return true;
         }
@@ -88,42 +118,38 @@ impl<S: Site> Front<S> {
         true
     }
 
-    fn is_in(&self, group: Option<usize>, client: &Waiting<S>) -> bool {
-        group.is_none_or(|group| self.site.group(client.route) == group)
-    }
-
     /// Takes out the newest request of an address that has most (`held`), if the newcomer's
     /// has at least two fewer: a crowd from one address then cannot take the places of all
     /// others before a driver that is slow.
-    fn take_one_of_the_most(&mut self, newcomer: Peer, group: Option<usize>) -> Option<Waiting<S>> {
+    fn take_one_of_the_most(&mut self, newcomer: Peer, group: Option<usize>) -> Option<Client<S>> {
         let mut held = Held::default();
-        for client in self.clients().filter(|client| self.is_in(group, client)) {
+        for client in self.clients().filter(|client| client.is_in(group)) {
             held.add(client.peer);
         }
-        if !held.makes_way_for(newcomer) {
+        if !held.should_evict_for(newcomer) {
             return None;
         }
         let gives_way = held.most();
         let newest = self
             .clients()
             .enumerate()
-            .filter(|(_, client)| gives_way(client.peer) && self.is_in(group, client))
+            .filter(|(_, client)| gives_way(client.peer) && client.is_in(group))
             .max_by_key(|(_, client)| client.arrived)
             .map(|(at, _)| at)?;
         self.take_client(newest)
     }
 
     /// Without room, a client that will send no more gives way to one that may still be there.
-    /// Otherwise clients that ask and leave would hold places until the probe ends, at no cost.
+    /// Otherwise clients that ask and leave would hold places until their worker is done, at no cost.
     fn drop_one_that_has_finished(&mut self, group: Option<usize>) -> bool {
         let finished = self
             .clients()
-            .position(|client| client.has_finished && self.is_in(group, client));
+            .position(|client| client.has_finished && client.is_in(group));
         finished.and_then(|at| self.take_client(at)).is_some()
     }
 
     /// Takes out the request of this index in the order of [`Front::clients`].
-    fn take_client(&mut self, mut at: usize) -> Option<Waiting<S>> {
+    fn take_client(&mut self, mut at: usize) -> Option<Client<S>> {
         for exchange in &mut self.exchanges {
             if let Some(pending) = &mut exchange.pending {
                 if at < pending.clients.len() {
@@ -137,9 +163,7 @@ impl<S: Site> Front<S> {
 
     /// Whether a group has all the places that it may take.
     fn has_its_share(&self, group: usize) -> bool {
-        let of_group = self
-            .clients()
-            .filter(|client| self.is_in(Some(group), client));
+        let of_group = self.clients().filter(|client| client.is_in(Some(group)));
         of_group.count() >= self.limits.share(self.site.shares(group))
     }
 }

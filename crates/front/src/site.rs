@@ -40,8 +40,9 @@ pub trait Site: Send + Sync + 'static {
     /// What a worker has prepared for the requests of a group.
     type Prepared: Send + 'static;
 
-    /// What this target means at the listener of this index; `None` is answered with 404.
-    fn route(&self, listener: usize, target: &str) -> Option<Self::Route>;
+    /// The route of a path and a query, each without its separator, at the listener of this index.
+    /// `None` is answered with 404.
+    fn route(&self, listener: usize, path: &str, query: &str) -> Option<Self::Route>;
 
     /// How many groups there are.
     fn groups(&self) -> usize;
@@ -52,7 +53,9 @@ pub trait Site: Send + Sync + 'static {
     /// The requests of this group may take one of so many equal shares of the places for requests,
     /// so that a crowd before one that is slow does not take the places of the others. With 1 they
     /// may take all, which is right for a group whose answers are ready at once.
-    fn shares(&self, group: usize) -> usize;
+    fn shares(&self, _group: usize) -> usize {
+        1
+    }
 
     /// When the event loop answers a request by itself that arrived at this moment.
     fn schedule(&self, route: Self::Route, arrived: Instant) -> Schedule;
@@ -64,19 +67,22 @@ pub trait Site: Send + Sync + 'static {
     /// Renders an answer from what was prepared for its group.
     fn reply(&self, route: Self::Route, prepared: &Self::Prepared) -> Reply;
 
-    /// Renders an answer from what is known now, without a worker, if that is enough.
+    /// Renders an answer from what is known now, without a worker, if that is enough. Without one
+    /// for [`Immediate::Always`] the answer is 503.
     fn immediate(
         &self,
-        route: Self::Route,
-        arrived: Instant,
-        immediate: Immediate,
-    ) -> Option<Reply>;
+        _route: Self::Route,
+        _arrived: Instant,
+        _immediate: Immediate,
+    ) -> Option<Reply> {
+        None
+    }
 }
 
 /// When a request is answered without waiting for its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Immediate {
-    /// Only if something was found since the request arrived that is good news.
+    /// Only if the answer is a success, found after the request arrived.
     IfReady,
     /// Also if there is a cause to report: it is to be reported before the deadline.
     IfCauseKnown,

@@ -27,9 +27,9 @@ const STACK: usize = 128 * 1024;
 /// some would wait for a thread without end.
 const CONNECTIONS_MAX: usize = 4;
 
-/// How many threads wait for requests when there are none: one, and one that takes over from it.
-/// With one alone each request would start a thread and end one.
-const WAITING_MAX: usize = 2;
+/// Idle request threads: one that waits, and one that takes its place when it gets a request. With
+/// one alone each request would start a thread and end one.
+const IDLE_MAX: usize = 2;
 
 /// Ends a process whose HTTP side cannot go on, for this reason.
 pub type Fatal = fn(&str);
@@ -181,7 +181,7 @@ fn serve_requests<S: Site>(workers: &Arc<Workers<S>>) -> Result<(), String> {
                     workers
                         .waiting
                         .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |waiting| {
-                            (waiting < WAITING_MAX).then_some(waiting + 1)
+                            (waiting < IDLE_MAX).then_some(waiting + 1)
                         });
                 if goes_on.is_err() {
                     return Ok(());
@@ -209,7 +209,7 @@ fn answer<S: Site>(request: Request, work: &Work<S>) {
     log::error!(err = error; "Cannot answer the event loop, this is a bug");
 }
 
-/// What the event loop is answered with: what was prepared is in the slot.
+/// The response to the event loop. It is empty, because the prepared answers are in the slot.
 fn done() -> Response<io::Empty> {
     let mut response = Response::empty(204);
     // tiny_http would write the time of day, and its formatting panics before 1970 and after

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use csi_livenessprobe::routes::{Paths, Route};
-use front::head::{Head, read};
+use front::head::{Head, path_and_query, read};
 use front::{HEAD_BYTES, Immediate, InFlight, Reply, Reserved, Schedule, Settings, Site};
 use program::Program;
 
@@ -38,7 +38,8 @@ pub fn check(bytes: &[u8]) {
         Head::Partial => assert!(response.is_empty(), "{}", response.escape_ascii()),
         Head::Refused(error) => is_response(&response, error.status, error.why, false),
         Head::Complete(request) => {
-            let (status, body) = match paths().route(&request.target) {
+            let (path, query) = path_and_query(&request.target);
+            let (status, body) = match paths().route(path, query) {
                 Some(Route::Health(_)) => (200, HEALTHY),
                 Some(Route::Metrics) => (200, EXPOSITION),
                 None => (404, "404 page not found"),
@@ -115,8 +116,8 @@ impl Site for Ready {
     type Route = Route;
     type Prepared = ();
 
-    fn route(&self, _: usize, target: &str) -> Option<Route> {
-        paths().route(target)
+    fn route(&self, _: usize, path: &str, query: &str) -> Option<Route> {
+        paths().route(path, query)
     }
 
     fn groups(&self) -> usize {
@@ -172,6 +173,7 @@ fn open() -> SocketAddr {
         reserved: Reserved {
             least: 0,
             wanted: 0,
+            advice: String::new(),
         },
         in_flight: InFlight::default(),
         fatal: |reason| panic!("{reason}"),

@@ -3,7 +3,7 @@
 
 use csi_livenessprobe::routes::Paths;
 use front::HEAD_BYTES;
-use front::head::{Head, read};
+use front::head::{Head, path_and_query, read};
 
 /// Takes any bytes.
 pub fn check(bytes: &[u8]) {
@@ -50,5 +50,6 @@ fn is_routed(target: &str) {
         extra: vec!["nfs".to_owned()],
         metrics: Some("/metrics".to_owned()),
     };
-    let _ = paths.route(target);
+    let (path, query) = path_and_query(target);
+    let _ = paths.route(path, query);
 }

@@ -30,19 +30,20 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// Adds the family.
+    /// Adds the family. `further` are labels of this program behind those that all sidecars have,
+    /// such as `migrated`.
     ///
     /// # Errors
     ///
     /// When it is there already.
-    pub fn register(metrics: &Metrics) -> Result<Operations, Error> {
+    pub fn register(metrics: &Metrics, further: &[&str]) -> Result<Operations, Error> {
         let histogram = HistogramVec::new(
             HistogramOpts::new(
                 "csi_sidecar_operations_seconds",
                 "[ALPHA] Container Storage Interface operation duration with gRPC error code status total",
             )
             .buckets(BUCKETS.to_vec()),
-            &[DRIVER, "grpc_status_code", "method_name"],
+            &[&[DRIVER, "grpc_status_code", "method_name"], further].concat(),
         )?;
         metrics.register(histogram.clone())?;
         Ok(Operations { histogram })
@@ -58,6 +59,22 @@ impl Operations {
     }
 }
 
+/// A call that has ended.
+pub struct Call<'a, Code> {
+    /// The driver's name, as far as it is known.
+    pub driver: &'a str,
+    /// The path of the method.
+    pub method: &'a str,
+    /// The status code, displayed by its name in Go.
+    pub code: Code,
+    /// Whether gRPC defines the code.
+    pub is_defined: bool,
+    /// The values of the program's further labels.
+    pub further: &'a [&'a str],
+    /// How long it took.
+    pub took: Duration,
+}
+
 /// Records the calls of one driver.
 #[derive(Clone)]
 pub struct Recorder {
@@ -66,20 +83,13 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Records a call. `driver` is the driver's name as far as it is known, and `is_defined`
-    /// says whether gRPC defines the code.
-    pub fn record(
-        &self,
-        driver: &str,
-        method: &str,
-        code: impl Display,
-        is_defined: bool,
-        took: Duration,
-    ) {
-        let code = self.label(code.to_string(), is_defined);
+    /// Records a call.
+    pub fn record<Code: Display>(&self, call: &Call<'_, Code>) {
+        let code = self.label(call.code.to_string(), call.is_defined);
+        let labels = [&[call.driver, &code, call.method], call.further].concat();
         self.histogram
-            .with_label_values(&[driver, &code, method])
-            .observe(took.as_secs_f64());
+            .with_label_values(&labels)
+            .observe(call.took.as_secs_f64());
     }
 
     fn label(&self, code: String, is_defined: bool) -> String {
