@@ -13,7 +13,6 @@ fn main() {
 /// each of them gives the same.
 fn revision() -> String {
     println!("cargo:rerun-if-env-changed=REVISION");
-    println!("cargo:rerun-if-changed=packaging/commit.txt");
     watch_history();
     let revision = std::env::var("REVISION")
         .ok()
@@ -29,10 +28,18 @@ fn revision() -> String {
     }
 }
 
-/// The commit that `git archive` wrote into packaging/commit.txt. In a checkout that file has a
+/// The commit that `git archive` wrote into packaging/commit.txt, at the root of the workspace, which
+/// is above the packages in crates/. In a checkout that file has a
 /// pattern in its place.
 fn archived() -> Option<String> {
-    let text = fs::read_to_string("packaging/commit.txt").ok()?;
+    let file = Path::new(".")
+        .canonicalize()
+        .ok()?
+        .ancestors()
+        .map(|directory| directory.join("packaging/commit.txt"))
+        .find(|file| file.exists())?;
+    println!("cargo:rerun-if-changed={}", file.display());
+    let text = fs::read_to_string(file).ok()?;
     let commit = text.split_whitespace().next()?;
     (!commit.starts_with('$')).then(|| commit.to_owned())
 }

@@ -36,7 +36,7 @@ pub struct Watch<'a> {
     /// The metrics about drivers.
     pub metrics: &'a Families,
     /// Called when a probe has not ended long after its deadline.
-    pub wedged: fn(&str),
+    pub stuck: fn(&str),
 }
 
 impl Watch<'_> {
@@ -64,7 +64,7 @@ impl Watch<'_> {
         }
         let events = Events {
             ended: Box::new(on_report(self.method, address, name.clone(), metrics)),
-            wedged: Box::new(self.wedged),
+            stuck: Box::new(self.stuck),
         };
         let probe = {
             let (caller, method) = (Arc::clone(self.caller), self.method.clone());

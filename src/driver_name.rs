@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use csi::identity::{GET_PLUGIN_INFO, GetPluginInfoRequest};
-use csi::{CallError, Caller, Code, ConnectError, CsiAddress, Deadline, Limits, Reason};
+use csi::{CallError, CallLimits, Caller, Code, ConnectError, CsiAddress, Deadline, Reason};
 use program::log_throttle::LogThrottle;
 use program::{escape, panics};
 
@@ -183,7 +183,7 @@ fn ask(
         connection,
         address,
         deadline,
-        Limits::SHORT,
+        CallLimits::SHORT,
     );
     let code = reply.as_ref().map_or_else(|error| error.code, |_| Code::OK);
     on_call(code, calling.elapsed());

@@ -37,7 +37,7 @@ impl HealthFile {
             _ => file.try_out(),
         };
         match tried {
-            Err(error) if is_for_ever(&error) => Err(file.cannot(&error)),
+            Err(error) if is_permanent(&error) => Err(file.cannot(&error)),
             _ => {
                 exit::remove_at_exit(path);
                 Ok(file)
@@ -123,7 +123,7 @@ impl HealthFile {
 }
 
 /// Whether only a change of the manifest can help.
-fn is_for_ever(error: &io::Error) -> bool {
+fn is_permanent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound

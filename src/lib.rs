@@ -1,7 +1,7 @@
 //! csi-livenessprobe: a liveness sidecar for Kubernetes CSI drivers.
 //!
 //! Data flows one way: [`flags`] makes the options, the crate `front` takes a request in and asks
-//! the site what it means ([`routes`]), a [`probe`] that is shared by all who ask
+//! the site what it means ([`routes`]), a [`probe`] that all requests share
 //! ([`shared_probe`]) calls the driver through the crate `csi`, and [`verdict`] turns its
 //! [`outcome`] into a status and a body.
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use csi::grpc_health::{CHECK, HealthCheckRequest, HealthCheckResponse};
 use csi::identity::{PROBE, ProbeRequest, ProbeResponse};
-use csi::{CallError, Caller, CsiAddress, Deadline, Limits};
+use csi::{CallError, CallLimits, Caller, CsiAddress, Deadline};
 
 use crate::outcome::Readiness;
 
@@ -74,7 +74,7 @@ impl Method {
         address: &CsiAddress,
         deadline: Deadline,
     ) -> Result<Readiness, CallError> {
-        const LIMITS: Limits = Limits::SHORT;
+        const LIMITS: CallLimits = CallLimits::SHORT;
         match self {
             Method::Identity => caller
                 .call(

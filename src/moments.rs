@@ -7,7 +7,7 @@
 //!
 //! | moment | what happens then |
 //! |---|---|
-//! | margin before | the probe gives up connecting |
+//! | margin before | the probe gives up connecting, but its first attempt has 10 ms in any case (`csi::connect`) |
 //! | margin / 2 before | a request that waits is answered with the cause, if the probe is still connecting and a cause is known |
 //! | margin / 4 before | the front answers so in its place |
 //! | deadline | the call is cancelled, unless gRPC has bytes of the driver's to read |

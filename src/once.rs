@@ -26,7 +26,7 @@ pub const NOT_READY: Exit = Exit::of_program(5);
 /// Makes the probe, prints `ok` or the reason, and gives the exit code.
 #[must_use]
 pub fn run(options: &Options) -> Exit {
-    csi::log_through_us(options.verbosity == VERBOSITY_MAX);
+    csi::redirect_c_core_log(options.verbosity == VERBOSITY_MAX);
     let (exit, line) = match ask(options) {
         Ok(outcome) => (exit_of(&outcome), outcome::describe(&outcome)),
         Err(reason) => (Exit::CANNOT_RUN, reason),
@@ -48,7 +48,7 @@ fn ask(options: &Options) -> Result<Outcome, String> {
     let events = Events {
         ended: Box::new(|_| {}),
         // The process ends when the request gives up.
-        wedged: Box::new(|_| {}),
+        stuck: Box::new(|_| {}),
     };
     // Through a shared probe, whose request gives up at its deadline: a lookup or a call that never
     // ends would outlast it.

@@ -40,7 +40,7 @@ pub struct Events {
     /// block.
     pub ended: Box<dyn Fn(&Report) + Send>,
     /// A probe has not ended long after its deadline, and will not. Only a new process is a cure.
-    pub wedged: Box<dyn Fn(&str) + Send>,
+    pub stuck: Box<dyn Fn(&str) + Send>,
 }
 
 /// What a request is answered from.
@@ -100,14 +100,14 @@ impl SharedProbe {
             changed: Condvar::new(),
             overdue: Condvar::new(),
         });
-        let Events { ended, wedged } = events;
+        let Events { ended, stuck } = events;
         spawn("prober", {
             let shared = Arc::clone(&shared);
             move || shared.run(&probe, &ended)
         })?;
         spawn("watchdog", {
             let shared = Arc::clone(&shared);
-            move || shared.watch(&wedged)
+            move || shared.watch(&stuck)
         })?;
         Ok(SharedProbe { shared })
     }
@@ -156,7 +156,7 @@ impl SharedProbe {
     /// The answer without waiting: that the driver was found ready after the request arrived, or
     /// else what `immediate` permits.
     #[must_use]
-    pub fn so_far(&self, moments: Moments, immediate: Immediate) -> Option<Answer> {
+    pub fn answer_now(&self, moments: Moments, immediate: Immediate) -> Option<Answer> {
         let mut state = self.shared.lock();
         let gives_up = match immediate {
             Immediate::IfReady => false,

@@ -37,13 +37,13 @@ impl ProbeUnderTest {
 struct Rig {
     probes: Arc<SharedProbe>,
     begun: Receiver<ProbeUnderTest>,
-    wedged: Receiver<String>,
+    stuck: Receiver<String>,
 }
 
 impl Rig {
     fn new() -> Rig {
         let (begins, begun) = channel();
-        let (wedge, wedged) = channel();
+        let (wedge, stuck) = channel();
         let probe = move |moments, phase: &mut dyn FnMut(Phase)| {
             let (phases, next) = channel();
             let (outcome, end) = channel();
@@ -65,7 +65,7 @@ impl Rig {
         };
         let events = Events {
             ended: Box::new(|_| {}),
-            wedged: Box::new(move |reason| {
+            stuck: Box::new(move |reason| {
                 let _ = wedge.send(reason.to_owned());
             }),
         };
@@ -81,7 +81,7 @@ impl Rig {
         Rig {
             probes: Arc::new(probes),
             begun,
-            wedged,
+            stuck,
         }
     }
 
@@ -212,7 +212,7 @@ fn a_call_that_never_ends_exhausts_the_watchdog_s_patience() {
     let probe = rig.next_probe();
     probe.enters(Phase::Calling);
     assert!(asked.join().unwrap().outcome.is_err());
-    let reason = rig.wedged.recv_timeout(PATIENT).unwrap();
+    let reason = rig.stuck.recv_timeout(PATIENT).unwrap();
     assert!(
         reason.starts_with("a gRPC call") && reason.contains("not ended 3 s"),
         "{reason}"
@@ -229,10 +229,10 @@ fn a_connect_that_lasts_uses_up_no_patience() {
     assert!(asked.join().unwrap().outcome.is_err());
     // Many times its patience with a call.
     let many = PATIENCE.tick * PATIENCE.ticks * 10;
-    assert!(rig.wedged.recv_timeout(many).is_err());
+    assert!(rig.stuck.recv_timeout(many).is_err());
     let called = Instant::now();
     probe.enters(Phase::Calling);
-    let reason = rig.wedged.recv_timeout(PATIENT).unwrap();
+    let reason = rig.stuck.recv_timeout(PATIENT).unwrap();
     assert!(reason.starts_with("a gRPC call"), "{reason}");
     // Each tick counts from then on; the first may have begun before.
     let least = PATIENCE.tick * (PATIENCE.ticks - 1);
@@ -249,7 +249,7 @@ fn a_probe_that_ends_late_does_not_exhaust_the_watchdog_s_patience() {
     assert!(asked.join().unwrap().outcome.is_err());
     // Overdue, but within the patience.
     probe.ends(lost());
-    assert!(rig.wedged.recv_timeout(Duration::from_millis(200)).is_err());
+    assert!(rig.stuck.recv_timeout(Duration::from_millis(200)).is_err());
     let asked = rig.ask(moments());
     rig.next_probe().ends(Ok(Readiness::Ready));
     assert_eq!(asked.join().unwrap().outcome, Ok(Readiness::Ready));
@@ -259,7 +259,7 @@ fn a_probe_that_ends_late_does_not_exhaust_the_watchdog_s_patience() {
 fn a_panic_in_a_probe_is_a_failure_and_the_next_one_begins() {
     let events = Events {
         ended: Box::new(|_| panic!("in the record, too")),
-        wedged: Box::new(|_| {}),
+        stuck: Box::new(|_| {}),
     };
     let probe = |_: Moments, _: &mut dyn FnMut(Phase)| panic!("boom");
     let address = CsiAddress::parse("/csi/csi.sock").unwrap();

@@ -33,7 +33,7 @@ impl Default for Patience {
 
 impl Shared {
     /// The watchdog: sleeps until a waiter finds a probe overdue.
-    pub(super) fn watch(&self, wedged: &dyn Fn(&str)) {
+    pub(super) fn watch(&self, stuck: &dyn Fn(&str)) {
         loop {
             let mut state = self.lock();
             let probe = loop {
@@ -50,7 +50,7 @@ impl Shared {
             };
             drop(state);
             if let Some(reason) = self.outlasts_patience(probe) {
-                wedged(&reason);
+                stuck(&reason);
             }
         }
     }

@@ -27,7 +27,7 @@ pub const DESCRIPTORS_OF_A_CALL: usize = 3;
 
 /// The most that a driver may send in one call, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct CallLimits {
     /// The longest message. gRPC's default is 4 MiB, all of which this process would hold.
     pub message: i32,
     /// The limit on everything that is read: the message, the metadata before and after it, and the
@@ -35,10 +35,10 @@ pub struct Limits {
     pub read: usize,
 }
 
-impl Limits {
+impl CallLimits {
     /// The limits for short replies, such as those of the Identity service: GetPluginInfo's is the
     /// longest, with a name, a version and the vendor's manifest.
-    pub const SHORT: Limits = Limits {
+    pub const SHORT: CallLimits = CallLimits {
         message: 16 * 1024,
         read: 160 * 1024,
     };
@@ -51,7 +51,7 @@ const METADATA_MAX: i32 = 65 * 1024;
 
 /// Redirects C-core's log to the `log` package: its errors, or with `everything` also its other
 /// lines, which are at least three for each call.
-pub fn log_through_us(everything: bool) {
+pub fn redirect_c_core_log(everything: bool) {
     // grpcio derives C-core's verbosity from the level that is set during this call.
     let level = log::max_level();
     if !everything {
@@ -104,7 +104,7 @@ impl Caller {
         socket: OwnedFd,
         address: &CsiAddress,
         deadline: Deadline,
-        limits: Limits,
+        limits: CallLimits,
     ) -> Result<Reply, CallError> {
         let timeout = deadline.at().saturating_duration_since(Instant::now());
         let read_limit = ReadLimit::new(&socket, limits.read);
@@ -151,7 +151,7 @@ impl Caller {
         unsafe_code,
         reason = "see SAFETY; the other way is a resolver, see linked/plugins.rs"
     )]
-    fn channel(&self, socket: OwnedFd, address: &CsiAddress, limits: Limits) -> Channel {
+    fn channel(&self, socket: OwnedFd, address: &CsiAddress, limits: CallLimits) -> Channel {
         let builder = ChannelBuilder::new(Arc::clone(&self.environment))
             .default_authority(address.authority())
             .max_receive_message_len(limits.message)

@@ -18,7 +18,7 @@ mod read_limit;
 mod socket;
 
 pub use address::{CsiAddress, UNIX_PATH_MAX};
-pub use call::{Caller, DESCRIPTORS_OF_A_CALL, Limits, log_through_us, timed_out};
+pub use call::{CallLimits, Caller, DESCRIPTORS_OF_A_CALL, redirect_c_core_log, timed_out};
 pub use code::Code;
 pub use connect::{connect, connect_if_there};
 pub use deadline::{Deadline, READ_GRACE};

@@ -65,9 +65,9 @@ fn without_brackets(text: &str, host: &str, digits: &str) -> String {
     let (host, port) = if is_ipv6(host) {
         (host, digits)
     } else if is_ipv6(text) {
-        (text, "9808")
+        (text, "PORT")
     } else {
-        ("::1", "9808")
+        ("::1", "PORT")
     };
     format!(
         "an IPv6 address needs brackets: write [{host}]:{port}; if it came from $(POD_IP), \

@@ -1,6 +1,6 @@
 //! The parts that every sidecar of this workspace shares: its name and version, flags, logs, exit
 //! codes, signals, panics, durations and clocks. No code in this crate knows CSI, HTTP or the API
-//! of Kubernetes.
+//! of Kubernetes, but for two filters on the log lines of grpcio and tiny_http (`logging`).
 
 pub mod descriptors;
 pub mod duration;

@@ -77,7 +77,7 @@ impl Drop for Unread {
 }
 
 /// The next three sockets would otherwise get their numbers, and log lines would be written
-/// to one of them. The sidecar opens empty pipes in their place (src/streams.rs).
+/// to one of them. The sidecar opens empty pipes in their place (crates/program/linked/streams.rs).
 #[test]
 fn standard_streams_that_are_closed_are_replaced() {
     for redirections in ["2>&-", "0<&- 1>&- 2>&-"] {

@@ -42,7 +42,7 @@ impl Figures {
     pub fn equal(&self, before: &Figures, left_behind: u64) {
         assert_eq!(self.descriptors, before.descriptors, "descriptors");
         // Each server has one thread that waits for requests, and a second one after its first
-        // request, which may come late (src/server.rs).
+        // request, which may come late (crates/front/src/workers.rs).
         let [(waited, others_before), (waiting, others)] = [before, self].map(Figures::waiting);
         assert_eq!(others, others_before, "threads");
         assert!(
