@@ -1,12 +1,13 @@
 //! A driver that is watched: its probes, its name, and how metrics and log report them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use csi::identity::GET_PLUGIN_INFO;
 use csi::{Caller, CsiAddress};
 use program::duration;
 use program::log_throttle::LogThrottle;
+use program::threads::lock;
 
 use crate::driver_name::DriverName;
 use crate::method::Method;
@@ -123,7 +124,7 @@ fn on_report(
         }
         metrics.probed(&report.outcome, SystemTime::now());
         name.probed(report.outcome.is_ok());
-        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = lock(&log);
         log_report(&mut log, report, &address, name.get());
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use csi::identity::{GET_PLUGIN_INFO, GetPluginInfoRequest};
 use csi::{CallError, CallLimits, Caller, Code, ConnectError, CsiAddress, Deadline, Reason};
 use program::log_throttle::LogThrottle;
-use program::{escape, panics};
+use program::{escape, panics, threads};
 
 /// The name of a driver that has not returned its own yet. Upstream's metrics use the same.
 pub const UNKNOWN: &str = "unknown-driver";
@@ -87,12 +87,9 @@ impl DriverName {
         on_call: impl Fn(Code, Duration) + Send + 'static,
     ) -> Result<(), String> {
         let name = self.clone();
-        thread::Builder::new()
-            .name("driver-name".to_owned())
-            .stack_size(STACK)
-            .spawn(move || name.ask_until_known(&address, &caller, timeout, &on_call))
-            .map(drop)
-            .map_err(|error| format!("cannot start the thread \"driver-name\": {error}"))
+        threads::spawn("driver-name", STACK, move || {
+            name.ask_until_known(&address, &caller, timeout, &on_call);
+        })
     }
 
     fn ask_until_known(

@@ -1,11 +1,12 @@
 //! The gRPC method that a probe calls, and how its reply is read.
 
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use csi::grpc_health::{CHECK, HealthCheckRequest, HealthCheckResponse};
 use csi::identity::{PROBE, ProbeRequest, ProbeResponse};
 use csi::{CallError, CallLimits, Caller, CsiAddress, Deadline};
+use program::threads::lock;
 
 use crate::outcome::Readiness;
 
@@ -125,7 +126,7 @@ fn serving(reply: &HealthCheckResponse) -> Readiness {
 /// grpcio wants `&'static str`, so the name of a custom method is leaked, once per process.
 fn leaked(path: &str) -> &'static str {
     static LEAKED: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
-    let mut leaked = LEAKED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut leaked = lock(&LEAKED);
     if let Some(path) = leaked.iter().find(|one| **one == path) {
         return path;
     }

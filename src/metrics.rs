@@ -1,7 +1,7 @@
 //! The metrics about drivers: their calls, their state now, and why there was no connection.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use csi::Code;
@@ -9,6 +9,7 @@ use front::metrics::prometheus::core::{Collector, Desc};
 use front::metrics::prometheus::proto::MetricFamily;
 use front::metrics::prometheus::{Error, GaugeVec, IntCounterVec, Opts};
 use front::metrics::{Call, DRIVER, Metrics, Operations, Recorder, seconds};
+use program::threads::lock;
 
 use crate::driver_name::DriverName;
 use crate::outcome::{Outcome, ProbeError, Readiness};
@@ -184,12 +185,6 @@ impl Collector for States {
         }
         [self.success.collect(), self.last_success.collect()].concat()
     }
-}
-
-/// A panic of a thread that held the lock is passed over: every change under it
-/// is complete in itself.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Periodic probing, for pods without an HTTP probe. It exits after `--retries` consecutive
 //! failures, and keeps a health file for programs that look for one.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use program::panics;
+use program::threads::{self, lock};
 
 use crate::flags;
 use crate::health_file::HealthFile;
@@ -53,15 +54,13 @@ impl Periodic {
             tally: Tally::new(settings.retries),
             state: Arc::clone(&state),
         };
-        thread::Builder::new()
-            .name("periodic".to_owned())
-            .stack_size(STACK)
-            .spawn(move || match panics::catch(|| rounds.run(&ask)) {
+        threads::spawn("periodic", STACK, move || {
+            match panics::catch(|| rounds.run(&ask)) {
                 Ok(Some(reason)) => ended(End::GivenUp(reason)),
                 Ok(None) => {}
                 Err(panic) => ended(End::Broken(format!("the periodic probe panicked: {panic}"))),
-            })
-            .map_err(|error| format!("cannot start the thread \"periodic\": {error}"))?;
+            }
+        })?;
         Ok(Periodic { state })
     }
 
@@ -73,12 +72,6 @@ impl Periodic {
             file.remove();
         }
     }
-}
-
-/// A panic of a thread that held the lock is passed over: every change under it is
-/// complete in itself.
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Rounds {

@@ -14,12 +14,11 @@ mod state;
 mod watchdog;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use csi::{CallError, ConnectError, CsiAddress, Reason, timed_out};
 use front::Immediate;
-use program::panics;
+use program::{panics, threads};
 
 use crate::moments::Moments;
 use crate::outcome::{Outcome, ProbeError, Report};
@@ -101,11 +100,11 @@ impl SharedProbe {
             overdue: Condvar::new(),
         });
         let Events { ended, stuck } = events;
-        spawn("prober", {
+        threads::spawn("prober", STACK, {
             let shared = Arc::clone(&shared);
             move || shared.run(&probe, &ended)
         })?;
-        spawn("watchdog", {
+        threads::spawn("watchdog", STACK, {
             let shared = Arc::clone(&shared);
             move || shared.watch(&stuck)
         })?;
@@ -168,20 +167,9 @@ impl SharedProbe {
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
-    thread::Builder::new()
-        .name(name.to_owned())
-        .stack_size(STACK)
-        .spawn(work)
-        .map(drop)
-        .map_err(|error| format!("cannot start the thread {name:?}: {error}"))
-}
-
 impl Shared {
-    /// A panic of a thread that held the lock is passed over: every change under it is complete
-    /// in itself.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        threads::lock(&self.state)
     }
 
     fn wait(&self, &Waiter { fresh, moments }: &Waiter) -> Answer {

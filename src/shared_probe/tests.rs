@@ -1,7 +1,7 @@
 //! Probes that end when the test says so.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 
 use csi::Code;
 

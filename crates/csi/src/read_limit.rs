@@ -23,10 +23,12 @@ use std::future::Future;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Instant;
+
+use program::threads;
 
 use crate::deadline::READ_GRACE;
 
@@ -55,7 +57,7 @@ struct Entry {
 }
 
 fn entries() -> MutexGuard<'static, Vec<Entry>> {
-    ENTRIES.lock().unwrap_or_else(PoisonError::into_inner)
+    threads::lock(&ENTRIES)
 }
 
 /// Calls `access` with the newest entry of a descriptor. Returns `None` if there is none, because

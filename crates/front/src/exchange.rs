@@ -6,8 +6,10 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use program::threads;
 
 use crate::client::Client;
 use crate::site::Site;
@@ -33,10 +35,8 @@ impl<P> Slot<P> {
         }
     }
 
-    /// A panic of a thread that held the lock is passed over: every change under it is complete
-    /// in itself.
     fn lock(&self) -> MutexGuard<'_, Inner<P>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        threads::lock(&self.inner)
     }
 
     /// When the newest of the requests arrived.

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use program::log_throttle::LogThrottle;
 use program::poll::{Interest, Round};
-use program::{Program, descriptors, panics};
+use program::{Program, descriptors, panics, threads};
 
 use crate::client::{Client, Lingering, Reading, Writing};
 use crate::exchange::{Exchange, Pending};
@@ -63,16 +63,11 @@ pub fn open<S: Site>(settings: Settings<S>) -> Result<(), String> {
     let exchanges = workers::open(settings.program, &settings.site, fatal)?;
     let mut front = Front::new(settings, exchanges)
         .map_err(|error| format!("cannot set up the HTTP front: {error}"))?;
-    thread::Builder::new()
-        .name("front".to_owned())
-        .stack_size(STACK)
-        .spawn(move || {
-            let ended = panics::catch(|| front.run());
-            let reason = ended.map_or_else(String::from, |error| error.to_string());
-            fatal(&format!("cannot serve HTTP any more: {reason}"));
-        })
-        .map(drop)
-        .map_err(|error| format!("cannot start the thread \"front\": {error}"))
+    threads::spawn("front", STACK, move || {
+        let ended = panics::catch(|| front.run());
+        let reason = ended.map_or_else(String::from, |error| error.to_string());
+        fatal(&format!("cannot serve HTTP any more: {reason}"));
+    })
 }
 
 /// Whether so many exchanges can be opened, with enough descriptors left. Without this check

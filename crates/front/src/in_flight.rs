@@ -2,8 +2,10 @@
 
 use std::io::{self, PipeReader, PipeWriter, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
+
+use program::threads;
 
 /// Counts the requests in flight.
 #[derive(Clone, Default)]
@@ -20,7 +22,7 @@ struct Inner {
 
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, usize> {
-        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+        threads::lock(&self.count)
     }
 }
 

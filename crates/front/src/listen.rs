@@ -102,7 +102,7 @@ fn listen(
             is_waiting = true;
             log::warn!(
                 err = error.to_string(), address = address.to_string();
-                "Client for an address that no interface has yet"
+                "Waiting for an address that no interface has yet"
             );
         }
         if stops_within(ADDRESS_PAUSE) {

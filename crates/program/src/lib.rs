@@ -19,6 +19,7 @@ pub mod poll;
 pub mod signal;
 pub mod socket_option;
 pub mod start;
+pub mod threads;
 pub mod utc;
 
 pub use identity::Program;

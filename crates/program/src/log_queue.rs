@@ -5,9 +5,10 @@
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
+
+use crate::threads;
 
 /// The most lines that wait. Each has at most a few kilobytes, see `logging`.
 const QUEUE: usize = 64;
@@ -36,14 +37,11 @@ impl Queue {
     pub fn start(on_lost: fn(u64)) -> Option<Queue> {
         let (lines, queued) = sync_channel(QUEUE);
         let state = Arc::new(State::default());
-        thread::Builder::new()
-            .name("stderr".to_owned())
-            .stack_size(STACK)
-            .spawn({
-                let state = Arc::clone(&state);
-                move || write_all(&queued, &state, on_lost)
-            })
-            .ok()?;
+        threads::spawn("stderr", STACK, {
+            let state = Arc::clone(&state);
+            move || write_all(&queued, &state, on_lost)
+        })
+        .ok()?;
         Some(Queue { lines, state })
     }
 
@@ -57,8 +55,8 @@ impl Queue {
 }
 
 impl State {
-    fn lock(&self) -> std::sync::MutexGuard<'_, usize> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        threads::lock(&self.waiting)
     }
 }
 

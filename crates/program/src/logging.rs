@@ -8,7 +8,7 @@
 mod line;
 
 use std::io::{self, Write as _};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use env_logger::Target;
@@ -17,6 +17,7 @@ use log::{LevelFilter, Record};
 use crate::Program;
 use crate::log_queue::Queue;
 use crate::log_throttle::{Line, LogThrottle};
+use crate::threads::lock;
 
 pub use line::line;
 
@@ -93,10 +94,7 @@ fn throttle(
     write: impl FnOnce(&Record<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
     let place = format!("{:?}:{:?}", record.file(), record.line());
-    let allowed = c_core
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .is_worth_a_line(Some(&place), Instant::now());
+    let allowed = lock(c_core).is_worth_a_line(Some(&place), Instant::now());
     match allowed {
         None => Ok(()),
         Some(Line { suppressed: 0 }) => write(record),

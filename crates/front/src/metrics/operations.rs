@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use program::threads::lock;
 use prometheus::{Error, HistogramOpts, HistogramVec};
 
 use super::Metrics;
@@ -96,12 +97,7 @@ impl Recorder {
         if is_defined {
             return code;
         }
-        // A panic of a thread that held the lock is passed over: an insertion is complete in
-        // itself.
-        let mut codes = self
-            .foreign_codes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut codes = lock(&self.foreign_codes);
         if codes.len() < FOREIGN_CODES_MAX {
             codes.insert(code.clone());
         }

@@ -4,8 +4,9 @@
 //! process_start_time_seconds has another help text than upstream's.
 
 use std::fs;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use program::threads::lock;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Error, Gauge};
@@ -52,10 +53,7 @@ impl Collector for Process {
 
     /// Leaves out a family that cannot be read, which is all of them without /proc.
     fn collect(&self) -> Vec<MetricFamily> {
-        let _guard = self
-            .one_at_a_time
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _guard = lock(&self.one_at_a_time);
         let mut families = Vec::new();
         if let Some(bytes) = read("/proc/self/status")
             .as_deref()
