@@ -49,7 +49,7 @@ for program in "${programs[@]}"; do
   packaging/image.py check "$image" "$package" "$program" "$version" "${files[@]}" ||
     refuse "$image is not of this commit and of $*; run: make static image, with the same ARCH"
   sbom=dist/$package-$version.cdx.json
-  target/sbom/bin/python packaging/check_sbom.py "$sbom"
+  target/sbom/bin/python packaging/parts.py check "$sbom"
   cp "$image" "$sbom" "$bundle"
   cp -r "dist/licenses/$program" "$bundle/licenses/"
 done

@@ -128,13 +128,15 @@ mkdir -p dist
 for name in "${programs[@]}"; do
   program "$name"
   binary=dist/$name-linux-$arch
+  architecture "$arch"
   install -m 755 "target/$target/dist/$name" "$binary.new"
   packaging/check-binary.sh "$name" "$arch" "$binary.new"
   mv "$binary.new" "$binary"
   built=()
   for other in $ARCHITECTURES; do
-    if (must_be_built "$name" "$other") 2>/dev/null; then built+=("$other"); fi
+    architecture "$other"
+    if (must_be_built "$name" "$other") 2>/dev/null; then built+=("$target=dist/$name-linux-$other"); fi
   done
-  packaging/parts.py "$name" "$package" "${built[@]}"
+  packaging/parts.py "$packages" "$name" "$package" "${built[@]}"
   echo "built $binary ($(stat -c %s "$binary") bytes)"
 done
