@@ -221,6 +221,27 @@ for package in json.load(sys.stdin)["packages"]:
         print(os.path.dirname(package["manifest_path"]))'
 }
 
+# unpack PACKAGE PROGRAM puts a program on PATH where it is not: Debian's, of a package that starts
+# a server when it is installed, which a test should not do.
+unpack() {
+  local directory=$PWD/target/debian/$1
+  PATH+=:$directory/usr/bin
+  if command -v "$2" >/dev/null; then return; fi
+  [ -z "${OFFLINE:-}" ] || refuse "OFFLINE=1, and there is no $2; put one on PATH"
+  echo "== unpacking $2, of Debian's package $1"
+  rm -rf "$directory" "$directory.new"
+  mkdir -p "$directory.new"
+  (
+    cd "$directory.new"
+    # apt's own user may not write here, and as root there is no need of it.
+    download() { apt-get -qq -o APT::Sandbox::User=root download "$1"; }
+    # The lists may be missing, or name a version that is no longer there.
+    download "$1" || { apt-get -qq update && download "$1"; }
+    dpkg-deb --extract ./*.deb .
+  )
+  mv "$directory.new" "$directory"
+}
+
 # go_build DIRECTORY PROGRAM builds a Go program of this project with Debian's libraries,
 # offline, independently of the user's settings of Go.
 go_build() {

@@ -24,7 +24,7 @@ needs() {
       /usr/share/doc/python3-venv:python3-venv ;;
     airgap) echo git:git xz:xz-utils python3:python3 \
       /usr/share/doc/python3-venv:python3-venv ;;
-    # The registry and containerd would be started as services; unpack.sh brings them.
+    # The registry and containerd would be started as services; lib.sh unpacks them.
     try-airgap) echo python3:python3 skopeo:skopeo runc:runc unshare:util-linux xz:xz-utils ;;
     try-image) echo podman:podman runc:runc skopeo:skopeo ;;
     try-deploy) echo python3:python3 /usr/share/doc/python3-venv:python3-venv ;;

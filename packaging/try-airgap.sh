@@ -19,12 +19,9 @@ bundle=$PWD/dist/csi-livenessprobe-$version-airgap.tar
 [ -f "$bundle" ] || refuse "there is no $bundle; run: make airgap"
 [ "$(id -u)" = 0 ] || refuse 'containerd needs root; run: sudo make try-airgap'
 packaging/tools.sh try-airgap
-registry=$(packaging/unpack.sh docker-registry docker-registry)
-containerd=$(packaging/unpack.sh containerd containerd)
-ctr=$(packaging/unpack.sh containerd ctr)
-# containerd looks for it on PATH.
-shim=$(packaging/unpack.sh containerd containerd-shim-runc-v2)
-export PATH=$PATH:${shim%/*}
+unpack docker-registry docker-registry
+# Its ctr and its shim are beside it.
+unpack containerd containerd
 
 work=$(mktemp -d)
 started=()
@@ -59,7 +56,7 @@ version: 0.1
 storage: { filesystem: { rootdirectory: $work/registry } }
 http: { addr: "127.0.0.1:0", secret: none }
 CONFIG
-begin "$work/registry.log" 'listening on' "$registry" serve "$work/registry.yml"
+begin "$work/registry.log" 'listening on' docker-registry serve "$work/registry.yml"
 address=$(sed -n 's/.*listening on \([0-9.:]*\).*/\1/p' "$work/registry.log" | head -1)
 mkdir -p "$work/hosts/registry.k8s.io"
 cat >"$work/hosts/registry.k8s.io/hosts.toml" <<CONFIG
@@ -77,8 +74,8 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [ttrpc]
   address = "$work/containerd.sock.ttrpc"
 CONFIG
-begin "$work/containerd.log" 'containerd successfully booted' "$containerd" --config "$work/containerd.toml"
-ctr=("$ctr" --address "$work/containerd.sock" --namespace k8s.io)
+begin "$work/containerd.log" 'containerd successfully booted' containerd --config "$work/containerd.toml"
+ctr=(ctr --address "$work/containerd.sock" --namespace k8s.io)
 
 # runs IMAGE runs the program of an image that containerd has, and compares its version.
 runs() {
