@@ -41,12 +41,7 @@ for program in "${programs[@]}"; do
   image=dist/$program-$version.oci.tar
   [ -f "$image" ] || refuse "there is no $image; run: make static image"
   must_be_built "$program" "$@"
-  files=()
-  for arch in "$@"; do
-    architecture "$arch"
-    files+=("$platform=dist/$program-linux-$arch")
-  done
-  packaging/image.py check "$image" "$package" "$program" "$version" "${files[@]}" ||
+  packaging/image.py check "$image" "$package" "$program" "$version" "${platforms[@]}" ||
     refuse "$image is not of this commit and of $*; run: make static image, with the same ARCH"
   sbom=dist/$package-$version.cdx.json
   target/sbom/bin/python packaging/parts.py check "$sbom"

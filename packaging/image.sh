@@ -15,11 +15,6 @@ selected_programs
 source_identity
 [ -z "${IMAGE:-}" ] || [ ${#programs[@]} = 1 ] ||
   refuse "IMAGE=$IMAGE names one image; give one PROGRAM of: ${programs[*]}"
-for program in "${programs[@]}"; do
-  program "$program"
-  packaging/image.py whole "${IMAGE:-$package}" >/dev/null
-  must_be_built "$program" "$@"
-done
 packaging/tools.sh image
 umask 022
 
@@ -30,13 +25,11 @@ trap 'chmod -R u+w "$work" || true; rm -rf "$work"' EXIT
 builder=(buildah --root "$work/root" --runroot "$work/run" --storage-driver vfs)
 for program in "${programs[@]}"; do
   program "$program"
-  name=$(packaging/image.py whole "${IMAGE:-$package}"):$version
+  must_be_built "$program" "$@"
   archive=dist/$program-$version.oci.tar
-  files=()
   for arch in "$@"; do
     echo "== packaging dist/$program-linux-$arch"
     architecture "$arch"
-    files+=("$platform=dist/$program-linux-$arch")
     IFS=/ read -r _ _ variant <<<"$platform"
     packaging/check-binary.sh "$program" "$arch" "dist/$program-linux-$arch"
     "${builder[@]}" bud --quiet --squash --isolation chroot --platform "$platform" \
@@ -47,10 +40,10 @@ for program in "${programs[@]}"; do
       --build-arg "SOURCE=${SOURCE:-}" --timestamp "$SOURCE_DATE_EPOCH" \
       --manifest "$program" --file Containerfile . >/dev/null
   done
-  "${builder[@]}" manifest push --quiet --all "$program" "oci:$work/$program:$name" >/dev/null
-  packaging/image.py name "$work/$program" "$name"
+  "${builder[@]}" manifest push --quiet --all "$program" "oci:$work/$program" >/dev/null
+  packaging/image.py name "$work/$program" "${IMAGE:-$package}" "$version"
   archive "$work/$program" blobs index.json oci-layout >"$archive.new"
-  packaging/image.py check "$archive.new" "$package" "$program" "$version" "${files[@]}"
+  packaging/image.py check "$archive.new" "$package" "$program" "$version" "${platforms[@]}"
   mv "$archive.new" "$archive"
   echo "built $archive ($(stat -c %s "$archive") bytes)"
 done
