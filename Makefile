@@ -174,7 +174,7 @@ airgap: tools
 	@packaging/airgap.sh $(ARCH)
 
 try-airgap: tools
-	@packaging/try-airgap.sh $(ARCH)
+	@packaging/try-airgap.sh
 
 # One, where it is not given: each compiles anew.
 verify-reproducible:
