@@ -17,12 +17,7 @@ selected_programs
 source_identity
 must_be_checkout
 # A signature vouches for the whole.
-if [ -n "${SIGN_KEY:-}" ]; then
-  must_be_clean
-  must_be_able_to_sign
-elif [ -n "$(uncommitted)" ]; then
-  echo 'note: what is not committed is not in the source archive' >&2
-fi
+[ -z "${SIGN_KEY:-}" ] || must_be_clean
 packaging/tools.sh airgap
 # Versions of Cargo vendor differently, so this is the one that `make static` takes.
 if [ "${RUST:-debian}" != rustup ]; then
@@ -97,12 +92,7 @@ cp "dist/$source-source.tar.xz" "$bundle"
 git archive HEAD deploy | tar --extract --directory "$bundle"
 git show HEAD:security/openvex.json >"$bundle/openvex.json"
 git show HEAD:docs/airgap.md | sed 's#](\.\./#](#g' >"$bundle/README.md"
-(
-  cd "$bundle"
-  find . -type f ! -name SHA256SUMS -printf '%P\0' | LC_ALL=C sort --zero-terminated |
-    xargs --null sha256sum >SHA256SUMS
-  sign SHA256SUMS
-)
+sums "$bundle"
 archive "$work" "$name" >"dist/$name.tar.new"
 mv "dist/$name.tar.new" "dist/$name.tar"
 echo "built dist/$name.tar ($(stat -c %s "dist/$name.tar") bytes)"

@@ -129,13 +129,10 @@ must_be_checkout() {
     refuse "$PWD is not a git checkout, which this step needs"
 }
 
-# Prints what is not committed, one file a line.
-uncommitted() { git status --porcelain --untracked-files=all; }
-
 must_be_clean() {
   local changes
   must_be_checkout
-  changes=$(uncommitted)
+  changes=$(git status --porcelain --untracked-files=all)
   [ -z "$changes" ] ||
     refuse "the checkout has changes, of $(head -1 <<<"$changes"); commit them first"
 }
@@ -164,22 +161,15 @@ archive() {
     --mtime="@$SOURCE_DATE_EPOCH" "$@"
 }
 
-# Refuses a key SIGN_KEY of gpg's that cannot sign, before hours of work that end with a
-# signature.
-must_be_able_to_sign() {
-  local said
-  [ -n "${SIGN_KEY:-}" ] || return 0
-  command -v gpg >/dev/null || refuse 'SIGN_KEY is given, and there is no gpg; install gnupg'
-  said=$(gpg --batch --local-user "$SIGN_KEY" --detach-sign </dev/null 2>&1 >/dev/null) ||
-    refuse "gpg cannot sign by SIGN_KEY=$SIGN_KEY: $(tail -1 <<<"$said"); see: gpg --list-secret-keys"
-}
-
-# sign FILE makes FILE.asc, if there is a key.
-sign() {
-  [ -n "${SIGN_KEY:-}" ] || return 0
-  gpg --batch --yes --local-user "$SIGN_KEY" --armor --detach-sign "$1"
-  gpg --batch --verify "$1.asc" "$1"
-}
+# sums DIRECTORY [OPTION ...] writes the digests of the files that find lists there into
+# SHA256SUMS, and signs them, if there is a key.
+sums() (
+  cd "$1"
+  mapfile -d '' -t files < <(find . "${@:2}" -type f -printf '%P\0' | LC_ALL=C sort --zero-terminated)
+  sha256sum "${files[@]}" >SHA256SUMS
+  [ -z "${SIGN_KEY:-}" ] ||
+    gpg --batch --yes --local-user "$SIGN_KEY" --armor --detach-sign SHA256SUMS
+)
 
 # venv DIRECTORY REQUIREMENTS makes a virtual environment of Python's with pinned packages,
 # unless it is there. The stamp is written last, so that an installation that was

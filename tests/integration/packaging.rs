@@ -33,7 +33,7 @@ fn check(arch: &str, program: &Path) -> Output {
         .unwrap()
 }
 
-fn is_refused(output: &Output, words: &str) {
+pub fn is_refused(output: &Output, words: &str) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
         !output.status.success() && said.contains(words),
@@ -136,7 +136,10 @@ fn each_part_that_the_sbom_excludes_is_looked_for_in_the_programs() {
         if part["left-out"] == "compiled, and nothing of it is in the program" {
             excluded += 1;
             for (name, _) in part["texts"].as_object().unwrap() {
-                assert!(tested.contains(&format!("    (\n        \"{name}\",")), "{name}");
+                assert!(
+                    tested.contains(&format!("    (\n        \"{name}\",")),
+                    "{name}"
+                );
             }
         }
     }
