@@ -75,36 +75,30 @@ class Packages:
             (one["name"], one["version"]): one.get("checksum", "") for one in library + locked
         }
 
-    def directory(self, crate: Crate) -> pathlib.Path:
-        if self.digests.get(crate):
-            return self.store / "-".join(crate)
-        if crate[0] == "compiler_builtins":
-            return self.library / "compiler-builtins/compiler-builtins"
-        return self.library / crate[0]
-
     def part(self, crate: Crate) -> dict:
-        directory = self.directory(crate)
-        about = manifest(directory / "Cargo.toml")["package"]
+        name, version = crate
         digest = self.digests.get(crate)
+        directory = self.store / f"{name}-{version}" if digest else self.library / name
+        if name == "compiler_builtins":
+            directory = self.library / "compiler-builtins/compiler-builtins"
+        about = manifest(directory / "Cargo.toml")["package"]
         # https://github.com/package-url/purl-spec: a version's + is encoded.
-        purl = f"pkg:cargo/{crate[0]}@{urllib.parse.quote(crate[1])}"
-        if crate == self.std:
-            purl = f"pkg:github/rust-lang/rust@{crate[1]}#library"
-        heading = f"{crate[0]} {crate[1]} ({about['license']})"
+        purl = f"pkg:cargo/{name}@{urllib.parse.quote(version)}"
+        heading = f"{name} {version} ({about['license']})"
         files = (path for path in sorted(directory.iterdir()) if path.is_file())
+        texts = (path for path in files if path.name.upper().startswith(LICENCE_FILES))
         return {
-            "name": crate[0],
-            "version": crate[1],
+            "name": name,
+            "version": version,
             # Cargo still takes a slash for OR, which SPDX does not know.
             "licence": re.sub(r"\s*/\s*", " OR ", about["license"]),
             "supplier": "crates.io" if digest else "The Rust Project",
-            "source": about.get("repository", ""),
+            "source": about.get("repository"),
             "sha256": digest,
-            "texts": [
-                (heading, path) for path in files if path.name.upper().startswith(LICENCE_FILES)
-            ],
             "heading": heading,
-            "purl": purl,
+            "texts": [(heading, path) for path in texts],
+            "directory": directory,
+            "purl": f"pkg:github/rust-lang/rust@{version}#library" if name == "std" else purl,
         }
 
 
@@ -122,11 +116,10 @@ def listed(binary: str) -> list[dict]:
 
 def linked_by_cargo(package: str, target: str) -> set[Crate]:
     """What Cargo links by Cargo.lock. Packages of ours have a path."""
-    options = ("--locked", "--edges=normal,no-proc-macro", "--prefix=none")
+    options = ("--locked", "--edges=normal,no-proc-macro", "--prefix=none", "--format={p}")
     cargo = os.environ.get("CARGO", "cargo")
     tree = run(cargo, "tree", f"--package={package}", f"--target={target}", *options)
-    lines = (line.split() for line in tree.splitlines() if " (/" not in line)
-    return {(line[0], line[1].removeprefix("v")) for line in lines}
+    return set(re.findall(r"^(\S+) v(\S+)$", tree, re.MULTILINE))
 
 
 def rust_parts(packages: Packages, package: str, binaries: dict[str, str]) -> list[dict]:
@@ -173,7 +166,7 @@ def rust_parts(packages: Packages, package: str, binaries: dict[str, str]) -> li
     return [parts.pop(root), *parts.values()]
 
 
-def c_parts(packages: Packages, rust: list[dict]) -> list[dict]:
+def c_parts(rust: list[dict]) -> list[dict]:
     """The parts of c-parts.json, held to the source that is compiled, each added to what its
     carrier needs."""
     root = rust[0]
@@ -182,8 +175,7 @@ def c_parts(packages: Packages, rust: list[dict]) -> list[dict]:
     carriers = {"ziglang": (root, zig)}
     for part in rust:
         if part["name"] in listing["carriers"]:
-            crate = (part["name"], part["version"])
-            carriers[part["name"]] = (part, packages.directory(crate))
+            carriers[part["name"]] = (part, part["directory"])
             if part["sha256"] != listing["carriers"][part["name"]]:
                 refuse(f"packaging/c-parts.json is not for {part['purl']}; see its head")
     _, core = carriers["grpcio-sys"]
@@ -241,7 +233,7 @@ def component(part: dict, root: dict) -> dict:
         found["hashes"] = [{"alg": "SHA-256", "content": part["sha256"]}]
     if part.get("cpe"):
         found["cpe"] = f"cpe:2.3:a:{part['cpe']}:{part['version']}:*:*:*:*:*:*:*"
-    if part["source"]:
+    if part.get("source"):
         found["externalReferences"] = [{"type": "vcs", "url": part["source"]}]
     return found
 
@@ -343,7 +335,7 @@ def check(path: str) -> None:
 def make(store: str, program: str, package: str, *binaries: str) -> None:
     packages = Packages(store)
     root, *rust = rust_parts(packages, package, dict(one.split("=") for one in binaries))
-    parts = [*rust, *c_parts(packages, [root, *rust])]
+    parts = [*rust, *c_parts([root, *rust])]
     write_licences(pathlib.Path("dist/licenses") / program, parts)
     out = pathlib.Path(f"dist/{package}-{root['version']}.cdx.json")
     out.write_text(sbom(root, parts), encoding="utf-8")
