@@ -30,7 +30,6 @@ static() {
   local binary=$PWD/dist/$name-linux-$1
   [ -x "$binary" ] || refuse "there is no $binary; run: make static ARCH=$1"
   architecture "$1"
-  packaging/check-binary.sh "$name" "$1" "$binary"
   export "${variable}_BINARY=$binary"
   if [ "$machine" != "$(uname -m)" ]; then
     packaging/tools.sh try-emulated

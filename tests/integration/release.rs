@@ -143,7 +143,7 @@ fn a_binary_that_is_not_of_this_release_is_refused() {
     assert!(output.status.success(), "{output:?}");
     checkout.commit();
     let revision = checkout.git(&["rev-parse", "HEAD"]);
-    refuses(
+    is_refused(
         &check(&revision),
         &format!("is not of revision {}", &revision[..12]),
     );
