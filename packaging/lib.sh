@@ -40,8 +40,7 @@ program() {
   case $1 in
     livenessprobe) package=csi-livenessprobe size_most=2936012 crates_most=58
       description='A small, sturdy liveness sidecar for Kubernetes CSI drivers' ;;
-    *) echo "error: '$1' is not a program of this project; give one of: $PROGRAMS" >&2
-      return 2 ;;
+    *) refuse "'$1' is not a program of this project; give one of: $PROGRAMS" ;;
   esac
 }
 
@@ -67,8 +66,7 @@ architecture() {
       machine=arm elf=ARM page=65536 ;;
     riscv64) target=riscv64gc-unknown-linux-musl platform=linux/riscv64
       machine=riscv64 elf=RISC-V page=4096 ;;
-    *) echo "error: '$1' is not an architecture of a release; give one of: $ARCHITECTURES" >&2
-      return 2 ;;
+    *) refuse "'$1' is not an architecture of a release; give one of: $ARCHITECTURES" ;;
   esac
 }
 
@@ -78,7 +76,7 @@ refuse() { echo "error: $*" >&2; exit 1; }
 selected_programs() {
   local name
   read -ra programs <<<"${PROGRAM:-$PROGRAMS}"
-  for name in "${programs[@]}"; do program "$name" || exit; done
+  for name in "${programs[@]}"; do program "$name"; done
 }
 
 # cargo_selection prints the options that select the selected programs for Cargo.
@@ -99,7 +97,7 @@ selected_architectures() {
   [ $# -gt 0 ] || refuse "give at least one of: $ARCHITECTURES"
   platforms=()
   for arch in "$@"; do
-    architecture "$arch" || exit
+    architecture "$arch"
     platforms+=("$platform")
   done
 }
@@ -141,8 +139,7 @@ must_be_clean() {
 # commit, of which build.rs writes the first twelve digits into it.
 must_be_built() {
   local name=$1 arch binary
-  shift
-  for arch in "$@"; do
+  for arch in "${@:2}"; do
     binary=dist/$name-linux-$arch
     [ -f "$binary" ] || refuse "there is no $binary; run: make static ARCH=$arch"
     grep --quiet --binary-files=text --fixed-strings "${REVISION:0:12}" "$binary" ||
@@ -154,11 +151,8 @@ must_be_built() {
 # whenever it is made: sorted, as of SOURCE_DATE_EPOCH, owned by root, with no mode but
 # whether a file may be run.
 archive() {
-  local directory=$1
-  shift
-  tar --create --directory "$directory" --sort=name --format=ustar \
-    --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
-    --mtime="@$SOURCE_DATE_EPOCH" "$@"
+  tar --create --sort=name --format=ustar --owner=0 --group=0 --numeric-owner \
+    --mode=u=rwX,go=rX --mtime="@$SOURCE_DATE_EPOCH" --directory "$@"
 }
 
 # sums DIRECTORY [OPTION ...] writes the digests of the files that find lists there into
@@ -177,10 +171,8 @@ sums() (
 venv() {
   local directory=$1 requirements=$2 stamp=$1/requirements.txt
   if cmp --silent "$requirements" "$stamp"; then return; fi
-  # pip may be pointed at a directory of what it would download.
-  [ -z "${OFFLINE:-}" ] || [ -n "${PIP_NO_INDEX:-}" ] ||
-    refuse "OFFLINE=1, and $directory is not there yet: it needs what $requirements names;" \
-      "give pip a directory of it, PIP_NO_INDEX=1 PIP_FIND_LINKS=..."
+  # pip may be pointed at a directory of what it would download, PIP_FIND_LINKS.
+  [ -z "${OFFLINE:-}" ] || export PIP_NO_INDEX=1
   echo "== installing what $requirements names"
   rm -rf "$directory"
   python3 -m venv "$directory"
@@ -192,12 +184,10 @@ venv() {
 # It is built into target/ where it is not installed: without optimisation, which is ready in
 # half the time, and the program's own work takes a second.
 cargo_tool() {
-  local name=$1 wanted=$2
-  shift 2
-  PATH=$PWD/target/$name/bin:$PATH
+  PATH=$PWD/target/$1/bin:$PATH
   # Cargo has a list of what it has installed there, and asks no network where it is on it.
   CARGO_PROFILE_DEV_DEBUG=0 "${CARGO:-cargo}" install --quiet --debug --locked \
-    --root "$PWD/target/$name" "$@" "$name@$wanted"
+    --root "$PWD/target/$1" "${@:3}" "$1@$2"
 }
 
 # debian_rust has Cargo and rustc be Debian's, which make what is released.

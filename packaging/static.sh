@@ -32,12 +32,8 @@ esac
 packaging/tools.sh "static-$rust"
 
 # zig compiles musl with a process, and pipes to it, for each of many files.
-FILES_NEEDED=4096
-files=$(ulimit -Hn)
-[ "$files" = unlimited ] || [ "$files" -ge "$FILES_NEEDED" ] ||
-  refuse "zig needs $FILES_NEEDED open files, and this shell may have $files (ulimit -Hn);" \
-    "in a container build, add --ulimit nofile=$FILES_NEEDED:$FILES_NEEDED"
-ulimit -Sn "$files"
+ulimit -Sn 4096 ||
+  refuse 'zig needs 4096 open files; in a container build, add --ulimit nofile=4096:4096'
 
 if [ "$rust" = debian ]; then debian_rust; else export CARGO=${CARGO:-cargo}; fi
 cargo_tool cargo-auditable "$CARGO_AUDITABLE"
