@@ -50,37 +50,16 @@ source=csi-livenessprobe-$version
 git archive --prefix="$source/" HEAD | tar --extract --directory "$work"
 (
   cd "$work/$source"
-  # With their versions, as Cargo's own store names them: the names are in the binary.
-  "${CARGO:-cargo}" vendor --quiet --locked --versioned-dirs vendor >/dev/null
+  # With their versions, as Cargo's own store names them: the names are in the binary. What is
+  # printed has Cargo take packages from vendor/, never from a network.
+  "${CARGO:-cargo}" vendor --locked --versioned-dirs vendor >>.cargo/config.toml
   # Cargo wants the manifest of each package that Cargo.lock names, also of those for Windows,
-  # which are more than half of the whole. Of what no Linux build compiles, the manifest stays,
-  # with the other files empty.
-  platforms=()
-  for machine in x86_64-L aarch64-L armv7-Leabihf riscv64gc-L; do
-    for libc in musl gnu; do
-      platforms+=("--filter-platform=${machine/L/unknown-linux-$libc}")
-    done
-  done
-  needed=$("${CARGO:-cargo}" metadata --locked --format-version=1 "${platforms[@]}" | python3 -c '
-import json, sys
-metadata = json.load(sys.stdin)
-ids = {node["id"] for node in metadata["resolve"]["nodes"]}
-print(*(one["name"] + "-" + one["version"] for one in metadata["packages"] if one["id"] in ids))')
-  for directory in vendor/*; do
-    [[ " $needed " != *" ${directory#vendor/} "* ]] || continue
+  # which are half of the whole. Their manifests stay, with all other files empty.
+  for directory in vendor/winapi* vendor/windows*; do
     find "$directory" -type f ! -name Cargo.toml ! -name .cargo-checksum.json -exec truncate --size=0 {} +
     # The digest of the package stays, which Cargo compares with that in Cargo.lock.
     sed -i 's/"files":{[^}]*}/"files":{}/' "$directory/.cargo-checksum.json"
   done
-  cat >>.cargo/config.toml <<'CONFIG'
-
-# Added to the source archive: Cargo takes packages from vendor/, never from a network.
-[source.crates-io]
-replace-with = "vendored"
-
-[source.vendored]
-directory = "vendor"
-CONFIG
 )
 echo "== packing dist/$source-source.tar.xz"
 # How xz divides the work is in the bytes: the same on any number of processors.
