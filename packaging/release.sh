@@ -16,41 +16,30 @@ set -euo pipefail
 unset REVISION SOURCE_DATE_EPOCH MAKEFLAGS MAKEOVERRIDES MFLAGS ARCH PROGRAM QUICK OFFLINE
 source_identity
 
-check() {
-  local sections newest unreleased tagged
-  [[ $wanted =~ ^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?$ ]] ||
-    refuse "VERSION=$wanted is no version (https://semver.org); right would be VERSION=$version"
-  [ "$wanted" = "$version" ] || refuse "VERSION=$wanted, and Cargo.toml has $version"
-  sections=$(grep '^## \[' CHANGELOG.md || true)
-  [ "$(head -1 <<<"$sections")" = '## [Unreleased]' ] ||
-    refuse "CHANGELOG.md begins with $(head -1 <<<"$sections"); right would be ## [Unreleased]"
-  newest=$(sed -n 2p <<<"$sections")
-  [[ $newest =~ ^"## [$wanted] - "[0-9]{4}-[0-9]{2}-[0-9]{2}$ ]] ||
-    refuse "CHANGELOG.md has '$newest' below Unreleased; right would be '## [$wanted] - $(date -u +%F)'"
-  unreleased=$(sed -n '/^## \[Unreleased\]$/,/^## \[[^U]/p' CHANGELOG.md | grep -v '^## \[\|^$' || true)
-  [ -z "$unreleased" ] ||
-    refuse "CHANGELOG.md has what is not released: $(head -1 <<<"$unreleased"); move it to $wanted"
-  must_be_clean
-  # A version that was published stays what it is.
-  tagged=$(git rev-parse --quiet --verify "refs/tags/v$wanted^{commit}" || true)
-  [ -z "$tagged" ] || [ "$tagged" = "$REVISION" ] ||
-    refuse "v$wanted is released: the tag is on ${tagged:0:12}, and this is ${REVISION:0:12}"
-}
-
-step() {
-  printf '\n#### %s (%d s since the start)\n' "$*" "$SECONDS"
-  "$@"
-}
-
-if [ "${1:-}" = check ]; then
-  wanted=${2:-}
-  check
-  exit
-fi
+alone=
+if [ "${1:-}" = check ]; then alone=1; shift; fi
 wanted=${1:-}
+[[ $wanted =~ ^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?$ ]] ||
+  refuse "VERSION=$wanted is no version (https://semver.org); right would be VERSION=$version"
+[ "$wanted" = "$version" ] || refuse "VERSION=$wanted, and Cargo.toml has $version"
+sections=$(grep '^## \[' CHANGELOG.md || true)
+[ "$(head -1 <<<"$sections")" = '## [Unreleased]' ] ||
+  refuse "CHANGELOG.md begins with $(head -1 <<<"$sections"); right would be ## [Unreleased]"
+newest=$(sed -n 2p <<<"$sections")
+[[ $newest =~ ^"## [$wanted] - "[0-9]{4}-[0-9]{2}-[0-9]{2}$ ]] ||
+  refuse "CHANGELOG.md has '$newest' below Unreleased; right would be '## [$wanted] - $(date -u +%F)'"
+unreleased=$(sed -n '/^## \[Unreleased\]$/,/^## \[[^U]/p' CHANGELOG.md | grep -v '^## \[\|^$' || true)
+[ -z "$unreleased" ] ||
+  refuse "CHANGELOG.md has what is not released: $(head -1 <<<"$unreleased"); move it to $wanted"
+must_be_clean
+# A version that was published stays what it is.
+tagged=$(git rev-parse --quiet --verify "refs/tags/v$wanted^{commit}" || true)
+[ -z "$tagged" ] || [ "$tagged" = "$REVISION" ] ||
+  refuse "v$wanted is released: the tag is on ${tagged:0:12}, and this is ${REVISION:0:12}"
+[ -z "$alone" ] || exit 0
+
 again=("${@:2}")
 selected_architectures "${again[@]}"
-check
 # Before hours of work that end with a signature.
 [ -z "${SIGN_KEY:-}" ] ||
   gpg --batch --local-user "$SIGN_KEY" --detach-sign </dev/null >/dev/null ||
@@ -61,6 +50,11 @@ packaging/tools.sh static-debian
 found=$(/usr/bin/rustc --version | cut -d' ' -f2)
 [ "$found" = "$RUST_TRIED" ] ||
   refuse "Debian's Rust is $found, and packaging/lib.sh has $RUST_TRIED; try the new one, and write it there"
+
+step() {
+  printf '\n#### %s (%d s since the start)\n' "$*" "$SECONDS"
+  "$@"
+}
 
 # dist/ may have files of another commit. What is refused in the end must not look released.
 rm -rf dist
