@@ -195,10 +195,8 @@ debian_rust() { export CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc; }
 
 # grpcio_sys prints the directory in which Cargo has the source of grpcio-sys.
 grpcio_sys() {
-  "${CARGO:-cargo}" metadata --locked --format-version=1 | python3 -c 'import json, os, sys
-for package in json.load(sys.stdin)["packages"]:
-    if package["name"] == "grpcio-sys":
-        print(os.path.dirname(package["manifest_path"]))'
+  "${CARGO:-cargo}" metadata --locked --format-version=1 |
+    grep --only-matching '[^"]*/grpcio-sys-[^"/]*/Cargo.toml' | sort --unique | xargs dirname
 }
 
 # unpack PACKAGE PROGRAM puts a program on PATH where it is not: Debian's, of a package that starts
