@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Names an image in an OCI layout, and holds an archive to what the image promises.
 
-    packaging/image.py name LAYOUT IMAGE VERSION
+    packaging/image.py name LAYOUT IMAGE:VERSION
     packaging/image.py check ARCHIVE PACKAGE PROGRAM VERSION PLATFORM ...
 
 The environment of a check has REVISION, and dist/ the files that must be in the image.
@@ -11,13 +11,8 @@ import hashlib
 import json
 import os
 import pathlib
-import re
 import sys
 import tarfile
-
-# One part of a path, as every registry takes it.
-PART = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
-HOST = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]+)?")
 
 
 def whole(name: str) -> str:
@@ -28,23 +23,17 @@ def whole(name: str) -> str:
         host, path = "docker.io", name
     if host == "docker.io" and "/" not in path:
         path = f"library/{path}"
-    if not HOST.fullmatch(host) or not all(map(PART.fullmatch, path.split("/"))):
-        sys.exit(
-            f"error: IMAGE={name} is no name of an image; right would be"
-            " csi-livenessprobe or registry.example:5000/storage/csi-livenessprobe,"
-            " lower case and without a tag"
-        )
     return f"{host}/{path}"
 
 
-def name(layout: str, image: str, version: str) -> None:
+def name(layout: str, image: str) -> None:
     """buildah writes one of the two annotations, and the name as it was given. containerd
     (`ctr images import`, k3s) reads io.containerd.image.name first, Podman and Docker read
     org.opencontainers.image.ref.name, and all three want the whole name."""
     path = pathlib.Path(layout) / "index.json"
     index = json.loads(path.read_text())
     words = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
-    index["manifests"][0]["annotations"] = dict.fromkeys(words, f"{whole(image)}:{version}")
+    index["manifests"][0]["annotations"] = dict.fromkeys(words, whole(image))
     path.write_text(json.dumps(index, separators=(",", ":"), sort_keys=True))
 
 

@@ -4,9 +4,7 @@
 #
 #   packaging/image.sh ARCH ...
 #
-# PROGRAM names one of the programs, all where it is not given. IMAGE is the name without the
-# version, for one program; SOURCE is the address of the source; REVISION and
-# SOURCE_DATE_EPOCH are as lib.sh has them.
+# IMAGE is the name without the version, for one program; SOURCE is the address of the source.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -26,6 +24,8 @@ builder=(buildah --root "$work/root" --runroot "$work/run" --storage-driver vfs)
 for program in "${programs[@]}"; do
   program "$program"
   must_be_built "$program" "$@"
+  # buildah refuses what is no name of an image.
+  name=${IMAGE:-$package}:$version
   archive=dist/$program-$version.oci.tar
   for arch in "$@"; do
     echo "== packaging dist/$program-linux-$arch"
@@ -38,10 +38,10 @@ for program in "${programs[@]}"; do
       --build-arg "TARGETVARIANT=$variant" --build-arg BINARY=prebuilt \
       --build-arg "VERSION=$version" --build-arg "REVISION=$REVISION" \
       --build-arg "SOURCE=${SOURCE:-}" --timestamp "$SOURCE_DATE_EPOCH" \
-      --manifest "$program" --file Containerfile . >/dev/null
+      --manifest "$name" --file Containerfile . >/dev/null
   done
-  "${builder[@]}" manifest push --quiet --all "$program" "oci:$work/$program" >/dev/null
-  packaging/image.py name "$work/$program" "${IMAGE:-$package}" "$version"
+  "${builder[@]}" manifest push --quiet --all "$name" "oci:$work/$program" >/dev/null
+  packaging/image.py name "$work/$program" "$name"
   archive "$work/$program" blobs index.json oci-layout >"$archive.new"
   packaging/image.py check "$archive.new" "$package" "$program" "$version" "${platforms[@]}"
   mv "$archive.new" "$archive"
