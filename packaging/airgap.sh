@@ -5,10 +5,9 @@
 #
 #   packaging/airgap.sh ARCH ...
 #
-# The images must be for these, and of this commit. PROGRAM names one of the programs, all
-# where it is not given. SIGN_KEY names a key of gpg's that SHA256SUMS is signed with, into
-# SHA256SUMS.asc beside it. A signature has its own time, so a bundle with one differs in that
-# file from the next one.
+# The images must be for these, and of this commit. SIGN_KEY names a key of gpg's that SHA256SUMS
+# is signed with, into SHA256SUMS.asc beside it. A signature has its own time, so a bundle with
+# one differs in that file from the next one.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

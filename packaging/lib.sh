@@ -72,7 +72,7 @@ architecture() {
 
 refuse() { echo "error: $*" >&2; exit 1; }
 
-# selected_programs sets `programs` to those that PROGRAM names, or to all.
+# selected_programs sets `programs` to those that PROGRAM names, or to all where it is not given.
 selected_programs() {
   local name
   read -ra programs <<<"${PROGRAM:-$PROGRAMS}"

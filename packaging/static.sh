@@ -5,11 +5,10 @@
 #
 #   packaging/static.sh amd64|arm64|armv7|riscv64
 #
-# PROGRAM names one of the programs, all where it is not given. zig is the C and C++ compiler
-# and brings musl; cargo-zigbuild fits it to Cargo. Rust's own musl library is rustup's where
-# the target is installed, and else Debian's compiler builds it from source, which needs no
-# download from rustup. RUST=debian or RUST=rustup insists on one; what is released comes
-# from Debian's.
+# zig is the C and C++ compiler and brings musl; cargo-zigbuild fits it to Cargo. Rust's own musl
+# library is rustup's where the target is installed, and else Debian's compiler builds it from
+# source, which needs no download from rustup. RUST=debian or RUST=rustup insists on one; what is
+# released comes from Debian's.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

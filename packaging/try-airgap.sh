@@ -4,8 +4,7 @@
 # of its own and runs it there, has that containerd pull upstream's name from the registry as a
 # mirror, and builds the source archive with the network off. `make try-airgap` calls this.
 #
-# PROGRAM names one of the programs, all where it is not given. QUICK=1 leaves out gRPC's
-# C-core of that build, which compiles for some minutes.
+# QUICK=1 leaves out gRPC's C-core of that build, which compiles for some minutes.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

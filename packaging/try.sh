@@ -6,13 +6,11 @@
 #                                      memory under an emulator on another
 #   packaging/try.sh image ARCH ...    the image with podman and runc
 #
-# PROGRAM names one of the programs, all where it is not given. The tests of a program find
-# what they are about in variables, LIVENESSPROBE_BINARY and so on.
+# The tests of a program find what they are about in variables, LIVENESSPROBE_BINARY and so on.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-what=${1:-}
-case $what in static | image) ;; *) refuse "'$what' is neither static nor image" ;; esac
+what=$1
 shift
 selected_architectures "$@"
 selected_programs

@@ -8,7 +8,7 @@
 #
 #   packaging/verify-reproducible.sh ARCH ...
 #
-# It needs Debian's Rust, which must also have made what is in dist/.
+# Debian's Rust must have made it, and makes it again.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 # The commit is git's.
