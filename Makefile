@@ -108,7 +108,7 @@ messages:
 	UPDATE_MESSAGES=1 $(CARGO) test --release --locked --test integration -- messages::
 
 build: tools
-	$(CARGO) build --release --locked $$(. packaging/lib.sh && cargo_selection)
+	$(CARGO) build --release --locked --workspace $(or $(PROGRAM:%=--bin=%),--bins)
 	@echo 'built target/release/'
 
 test: programs

@@ -79,17 +79,6 @@ selected_programs() {
   for name in "${programs[@]}"; do program "$name"; done
 }
 
-# cargo_selection prints the options that select the selected programs for Cargo.
-cargo_selection() {
-  local name options=()
-  selected_programs
-  for name in "${programs[@]}"; do
-    program "$name"
-    options+=(--package "$package" --bin "$name")
-  done
-  echo "${options[*]}"
-}
-
 # selected_architectures ARCH ... refuses an empty list and unknown names, and sets
 # `platforms`.
 selected_architectures() {
