@@ -79,11 +79,9 @@ selected_programs() {
   for name in "${programs[@]}"; do program "$name"; done
 }
 
-# selected_architectures ARCH ... refuses an empty list and unknown names, and sets
-# `platforms`.
+# selected_architectures ARCH ... sets `platforms`.
 selected_architectures() {
   local arch
-  [ $# -gt 0 ] || refuse "give at least one of: $ARCHITECTURES"
   platforms=()
   for arch in "$@"; do
     architecture "$arch"

@@ -22,15 +22,11 @@ wanted=${1:-}
 [[ $wanted =~ ^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?$ ]] ||
   refuse "VERSION=$wanted is no version (https://semver.org); right would be VERSION=$version"
 [ "$wanted" = "$version" ] || refuse "VERSION=$wanted, and Cargo.toml has $version"
-sections=$(grep '^## \[' CHANGELOG.md || true)
-[ "$(head -1 <<<"$sections")" = '## [Unreleased]' ] ||
-  refuse "CHANGELOG.md begins with $(head -1 <<<"$sections"); right would be ## [Unreleased]"
-newest=$(sed -n 2p <<<"$sections")
-[[ $newest =~ ^"## [$wanted] - "[0-9]{4}-[0-9]{2}-[0-9]{2}$ ]] ||
-  refuse "CHANGELOG.md has '$newest' below Unreleased; right would be '## [$wanted] - $(date -u +%F)'"
-unreleased=$(sed -n '/^## \[Unreleased\]$/,/^## \[[^U]/p' CHANGELOG.md | grep -v '^## \[\|^$' || true)
-[ -z "$unreleased" ] ||
-  refuse "CHANGELOG.md has what is not released: $(head -1 <<<"$unreleased"); move it to $wanted"
+# The first two lines of the sections.
+newest=$(awk '/^## / { begun = 1 } begun && NF && lines++ < 2' CHANGELOG.md)
+[[ $newest =~ ^"## [Unreleased]"$'\n'"## [$wanted] - "[0-9]{4}-[0-9]{2}-[0-9]{2}$ ]] ||
+  refuse "CHANGELOG.md begins with '${newest/$'\n'/, }'; right would be '## [Unreleased]' with nothing" \
+    "in it, and '## [$wanted] - $(date -u +%F)' below it"
 must_be_clean
 # A version that was published stays what it is.
 tagged=$(git rev-parse --quiet --verify "refs/tags/v$wanted^{commit}" || true)

@@ -20,11 +20,7 @@ unpack containerd containerd
 
 work=$(mktemp -d)
 started=()
-finish() {
-  for pid in "${started[@]}"; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; done
-  rm -rf "$work"
-}
-trap finish EXIT
+trap 'kill "${started[@]}" || true; wait; rm -rf "$work"' EXIT
 
 # begin LOG WORDS COMMAND ... starts a server, and returns when its log has WORDS.
 begin() {

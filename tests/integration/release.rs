@@ -89,22 +89,23 @@ fn another_version_or_changelog_is_refused() {
         "9.8.7",
         &format!("VERSION=9.8.7, and Cargo.toml has {VERSION}"),
     );
-    for (changelog, words) in [
-        (
-            "## [0.0.1] - 2026-01-02\n",
-            "right would be ## [Unreleased]",
-        ),
+    for (changelog, begin) in [
+        ("## [0.0.1] - 2026-01-02\n", "## [0.0.1] - 2026-01-02"),
         (
             "## [Unreleased]\n\n## [VERSION]\n",
-            "below Unreleased; right would be",
+            "## [Unreleased], ## [VERSION]",
         ),
         (
             "## [Unreleased]\n\n- More.\n\n## [VERSION] - 2026-01-02\n",
-            "what is not released: - More.",
+            "## [Unreleased], - More.",
         ),
     ] {
         checkout.write("CHANGELOG.md", &changelog.replace("VERSION", VERSION));
-        checkout.is_refused(VERSION, words);
+        let begin = begin.replace("VERSION", VERSION);
+        checkout.is_refused(
+            VERSION,
+            &format!("CHANGELOG.md begins with '{begin}'; right would be"),
+        );
     }
 }
 
