@@ -40,12 +40,11 @@ fi
 
 . "$(dirname "$0")/lib.sh"
 root=$PWD/target/bindgen
+packaging/tools.sh bindings
 venv target/zig packaging/requirements.txt
-venv target/libclang packaging/requirements-bindings.txt
 cargo_tool bindgen "$BINDGEN" --no-default-features --features runtime,clap
 zig=$(echo "$PWD"/target/zig/lib/python3*/site-packages/ziglang/lib)
-LIBCLANG_PATH=$(echo "$PWD"/target/libclang/lib/python3*/site-packages/clang/native)
-export LIBCLANG_PATH
+export LIBCLANG_PATH=/usr/lib/llvm-15/lib
 
 source=$(grpcio_sys)
 cd "$source"

@@ -19,7 +19,7 @@ CARGO_AUDITABLE=0.7.7
 # The fuzzer, and the policy of deny.toml.
 CARGO_FUZZ=0.13.2
 CARGO_DENY=0.20.2
-# The bindgen that grpcio-sys asks for; requirements-bindings.txt has its libclang.
+# The bindgen that grpcio-sys asks for.
 BINDGEN=0.59.2
 
 # The version of all of them.

@@ -35,6 +35,8 @@ needs() {
     # The peer that stands in for upstream's, of Debian's libraries.
     bench-go) echo "$go" /usr/share/gocode/src/k8s.io/klog:golang-k8s-klog-dev \
       /usr/share/gocode/src/github.com/prometheus/client_golang:golang-github-prometheus-client-golang-dev ;;
+    # bindgen 0.59 understands no libclang from 16 on.
+    bindings) echo /usr/lib/llvm-15/lib/libclang.so.1:libclang1-15 ;;
     guard) echo valgrind:valgrind ;;
     chaos) echo "/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketime.so.1:libfaketime" ;;
     memcheck) echo valgrind:valgrind strace:strace ;;
