@@ -108,7 +108,7 @@ messages:
 	UPDATE_MESSAGES=1 $(CARGO) test --release --locked --test integration -- messages::
 
 build: tools
-	$(CARGO) build --release --locked $$(. packaging/lib.sh && cargo_selection)
+	$(CARGO) build --release --locked --workspace $(or $(PROGRAM:%=--bin=%),--bins)
 	@echo 'built target/release/'
 
 test: programs
@@ -174,7 +174,7 @@ airgap: tools
 	@packaging/airgap.sh $(ARCH)
 
 try-airgap: tools
-	@packaging/try-airgap.sh $(ARCH)
+	@packaging/try-airgap.sh
 
 # One, where it is not given: each compiles anew.
 verify-reproducible:

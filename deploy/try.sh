@@ -53,10 +53,10 @@ mkdir -p "$work"
 export LIVENESSPROBE_SCRAPE=$work/scrape.txt
 rm -f "$LIVENESSPROBE_SCRAPE"
 cargo test --quiet --release --locked --test integration -- --ignored monitoring::
-promtool=$(packaging/unpack.sh prometheus promtool)
-"$promtool" check metrics <"$LIVENESSPROBE_SCRAPE"
+unpack prometheus promtool
+promtool check metrics <"$LIVENESSPROBE_SCRAPE"
 echo '== deploy/monitoring'
 $python deploy/check-monitoring.py "$LIVENESSPROBE_SCRAPE" "$work"
 cp deploy/monitoring/rules-test.yaml "$work"
-"$promtool" check rules --lint=all --lint-fatal "$work/whole.yaml"
-"$promtool" test rules "$work/rules-test.yaml"
+promtool check rules --lint=all --lint-fatal "$work/whole.yaml"
+promtool test rules "$work/rules-test.yaml"

@@ -5,10 +5,9 @@
 #
 #   packaging/airgap.sh ARCH ...
 #
-# The images must be for these, and of this commit. PROGRAM names one of the programs, all
-# where it is not given. SIGN_KEY names a key of gpg's that SHA256SUMS is signed with, into
-# SHA256SUMS.asc beside it. A signature has its own time, so a bundle with one differs in that
-# file from the next one.
+# The images must be for these, and of this commit. SIGN_KEY names a key of gpg's that SHA256SUMS
+# is signed with, into SHA256SUMS.asc beside it. A signature has its own time, so a bundle with
+# one differs in that file from the next one.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -17,12 +16,7 @@ selected_programs
 source_identity
 must_be_checkout
 # A signature vouches for the whole.
-if [ -n "${SIGN_KEY:-}" ]; then
-  must_be_clean
-  must_be_able_to_sign
-elif [ -n "$(uncommitted)" ]; then
-  echo 'note: what is not committed is not in the source archive' >&2
-fi
+[ -z "${SIGN_KEY:-}" ] || must_be_clean
 packaging/tools.sh airgap
 # Versions of Cargo vendor differently, so this is the one that `make static` takes.
 if [ "${RUST:-debian}" != rustup ]; then
@@ -41,15 +35,10 @@ for program in "${programs[@]}"; do
   image=dist/$program-$version.oci.tar
   [ -f "$image" ] || refuse "there is no $image; run: make static image"
   must_be_built "$program" "$@"
-  files=()
-  for arch in "$@"; do
-    architecture "$arch"
-    files+=("$platform=dist/$program-linux-$arch")
-  done
-  packaging/image.py check "$image" "$package" "$program" "$version" "${files[@]}" ||
+  packaging/image.py check "$image" "$package" "$program" "$version" "${platforms[@]}" ||
     refuse "$image is not of this commit and of $*; run: make static image, with the same ARCH"
   sbom=dist/$package-$version.cdx.json
-  target/sbom/bin/python packaging/check_sbom.py "$sbom"
+  target/sbom/bin/python packaging/parts.py check "$sbom"
   cp "$image" "$sbom" "$bundle"
   cp -r "dist/licenses/$program" "$bundle/licenses/"
 done
@@ -60,37 +49,16 @@ source=csi-livenessprobe-$version
 git archive --prefix="$source/" HEAD | tar --extract --directory "$work"
 (
   cd "$work/$source"
-  # With their versions, as Cargo's own store names them: the names are in the binary.
-  "${CARGO:-cargo}" vendor --quiet --locked --versioned-dirs vendor >/dev/null
+  # With their versions, as Cargo's own store names them: the names are in the binary. What is
+  # printed has Cargo take packages from vendor/, never from a network.
+  "${CARGO:-cargo}" vendor --locked --versioned-dirs vendor >>.cargo/config.toml
   # Cargo wants the manifest of each package that Cargo.lock names, also of those for Windows,
-  # which are more than half of the whole. Of what no Linux build compiles, the manifest stays,
-  # with the other files empty.
-  platforms=()
-  for machine in x86_64-L aarch64-L armv7-Leabihf riscv64gc-L; do
-    for libc in musl gnu; do
-      platforms+=("--filter-platform=${machine/L/unknown-linux-$libc}")
-    done
-  done
-  needed=$("${CARGO:-cargo}" metadata --locked --format-version=1 "${platforms[@]}" | python3 -c '
-import json, sys
-metadata = json.load(sys.stdin)
-ids = {node["id"] for node in metadata["resolve"]["nodes"]}
-print(*(one["name"] + "-" + one["version"] for one in metadata["packages"] if one["id"] in ids))')
-  for directory in vendor/*; do
-    [[ " $needed " != *" ${directory#vendor/} "* ]] || continue
+  # which are half of the whole. Their manifests stay, with all other files empty.
+  for directory in vendor/winapi* vendor/windows*; do
     find "$directory" -type f ! -name Cargo.toml ! -name .cargo-checksum.json -exec truncate --size=0 {} +
     # The digest of the package stays, which Cargo compares with that in Cargo.lock.
     sed -i 's/"files":{[^}]*}/"files":{}/' "$directory/.cargo-checksum.json"
   done
-  cat >>.cargo/config.toml <<'CONFIG'
-
-# Added to the source archive: Cargo takes packages from vendor/, never from a network.
-[source.crates-io]
-replace-with = "vendored"
-
-[source.vendored]
-directory = "vendor"
-CONFIG
 )
 echo "== packing dist/$source-source.tar.xz"
 # How xz divides the work is in the bytes: the same on any number of processors.
@@ -102,12 +70,7 @@ cp "dist/$source-source.tar.xz" "$bundle"
 git archive HEAD deploy | tar --extract --directory "$bundle"
 git show HEAD:security/openvex.json >"$bundle/openvex.json"
 git show HEAD:docs/airgap.md | sed 's#](\.\./#](#g' >"$bundle/README.md"
-(
-  cd "$bundle"
-  find . -type f ! -name SHA256SUMS -printf '%P\0' | LC_ALL=C sort --zero-terminated |
-    xargs --null sha256sum >SHA256SUMS
-  sign SHA256SUMS
-)
+sums "$bundle"
 archive "$work" "$name" >"dist/$name.tar.new"
 mv "dist/$name.tar.new" "dist/$name.tar"
 echo "built dist/$name.tar ($(stat -c %s "dist/$name.tar") bytes)"

@@ -24,10 +24,8 @@ give() {
     armv7-*)
       # GRPC_SLICE_INLINED_SIZE: three pointers but for one byte (grpc/impl/slice_type.h).
       local inlined='pub bytes: \[u8; 23usize\],'
-      [ "$(grep --count "$inlined" "$given")" = 1 ] || {
-        echo "error: $given is not what packaging/bindings.sh knows" >&2
-        exit 1
-      }
+      [ "$(grep --count "$inlined" "$given")" = 1 ] ||
+        { echo "error: $given is not what packaging/bindings.sh knows" >&2; exit 1; }
       sed "s/$inlined/pub bytes: [u8; 11usize],/" "$given" >"$3"
       ;;
   esac
@@ -42,12 +40,11 @@ fi
 
 . "$(dirname "$0")/lib.sh"
 root=$PWD/target/bindgen
+packaging/tools.sh bindings
 venv target/zig packaging/requirements.txt
-venv target/libclang packaging/requirements-bindings.txt
 cargo_tool bindgen "$BINDGEN" --no-default-features --features runtime,clap
 zig=$(echo "$PWD"/target/zig/lib/python3*/site-packages/ziglang/lib)
-LIBCLANG_PATH=$(echo "$PWD"/target/libclang/lib/python3*/site-packages/clang/native)
-export LIBCLANG_PATH
+export LIBCLANG_PATH=/usr/lib/llvm-15/lib
 
 source=$(grpcio_sys)
 cd "$source"
@@ -64,17 +61,12 @@ for name in mu cv once; do options+=(--blocklist-function "\\bgpr_${name}_.*" --
 
 for arch in $ARCHITECTURES; do
   architecture "$arch"
-  # zig's names of what there is for one processor, and for its family.
-  case $arch in
-    amd64) libc=x86_64-linux-musl kernel=x86-linux-any ;;
-    arm64) libc=aarch64-linux-musl kernel=aarch64-linux-any ;;
-    armv7) libc=arm-linux-musl kernel=arm-linux-any ;;
-    riscv64) libc=riscv64-linux-musl kernel=riscv-linux-any ;;
-  esac
+  # zig's name of the processor's family.
+  case $arch in amd64) family=x86 ;; riscv64) family=riscv ;; *) family=$machine ;; esac
   bindgen "${options[@]}" grpc_wrap.cc -- "${headers[@]}" \
     -xc++ -I./grpc/include -std=c++11 "--target=${target/riscv64gc/riscv64}" -nostdinc \
-    -isystem "$zig/include" -isystem "$zig/libc/include/$libc" \
-    -isystem "$zig/libc/include/generic-musl" -isystem "$zig/libc/include/$kernel" \
+    -isystem "$zig/include" -isystem "$zig/libc/include/$machine-linux-musl" \
+    -isystem "$zig/libc/include/generic-musl" -isystem "$zig/libc/include/$family-linux-any" \
     -isystem "$zig/libc/include/any-linux-any" >"$root/$arch.rs"
   cp bindings/bindings.rs "$root/given.rs"
   give "$target" . "$root/given.rs"

@@ -7,8 +7,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cargo=${CARGO:-cargo}
 
-count() {
-  local name number
+if [ "$1" = count ]; then
   for name in $PROGRAMS; do
     program "$name"
     # Packages of ours have a path.
@@ -18,21 +17,15 @@ count() {
     [ "$number" -le "$crates_most" ] ||
       refuse "too many packages in $name; see cargo tree --package $package --edges normal,build"
   done
-}
+  exit
+fi
 
-deny() {
-  cargo_tool cargo-deny "$CARGO_DENY"
-  # deny.toml has rows for packages of controllers, which are still to come.
-  "$cargo" deny --locked check --allow unused-wrapper bans licenses sources
-  # Its database is a repository on the network.
-  if "$cargo" deny fetch db; then
-    "$cargo" deny --locked check advisories
-  else
-    echo 'note: the advisory database cannot be reached, so nothing was looked up in it' >&2
-  fi
-}
-
-case ${1:-} in
-  count | deny) "$1" ;;
-  *) refuse "'${1:-}' is neither count nor deny" ;;
-esac
+cargo_tool cargo-deny "$CARGO_DENY"
+# deny.toml has rows for packages of controllers, which are still to come.
+"$cargo" deny --locked check --allow unused-wrapper bans licenses sources
+# Its database is a repository on the network.
+if "$cargo" deny fetch db; then
+  "$cargo" deny --locked check advisories
+else
+  echo 'note: the advisory database cannot be reached, so nothing was looked up in it' >&2
+fi

@@ -4,9 +4,7 @@
 #
 #   packaging/image.sh ARCH ...
 #
-# PROGRAM names one of the programs, all where it is not given. IMAGE is the name without the
-# version, for one program; SOURCE is the address of the source; REVISION and
-# SOURCE_DATE_EPOCH are as lib.sh has them.
+# IMAGE is the name without the version, for one program; SOURCE is the address of the source.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -15,11 +13,6 @@ selected_programs
 source_identity
 [ -z "${IMAGE:-}" ] || [ ${#programs[@]} = 1 ] ||
   refuse "IMAGE=$IMAGE names one image; give one PROGRAM of: ${programs[*]}"
-for program in "${programs[@]}"; do
-  program "$program"
-  packaging/image.py whole "${IMAGE:-$package}" >/dev/null
-  must_be_built "$program" "$@"
-done
 packaging/tools.sh image
 umask 022
 
@@ -30,13 +23,13 @@ trap 'chmod -R u+w "$work" || true; rm -rf "$work"' EXIT
 builder=(buildah --root "$work/root" --runroot "$work/run" --storage-driver vfs)
 for program in "${programs[@]}"; do
   program "$program"
-  name=$(packaging/image.py whole "${IMAGE:-$package}"):$version
+  must_be_built "$program" "$@"
+  # buildah refuses what is no name of an image.
+  name=${IMAGE:-$package}:$version
   archive=dist/$program-$version.oci.tar
-  files=()
   for arch in "$@"; do
     echo "== packaging dist/$program-linux-$arch"
     architecture "$arch"
-    files+=("$platform=dist/$program-linux-$arch")
     IFS=/ read -r _ _ variant <<<"$platform"
     packaging/check-binary.sh "$program" "$arch" "dist/$program-linux-$arch"
     "${builder[@]}" bud --quiet --squash --isolation chroot --platform "$platform" \
@@ -45,12 +38,12 @@ for program in "${programs[@]}"; do
       --build-arg "TARGETVARIANT=$variant" --build-arg BINARY=prebuilt \
       --build-arg "VERSION=$version" --build-arg "REVISION=$REVISION" \
       --build-arg "SOURCE=${SOURCE:-}" --timestamp "$SOURCE_DATE_EPOCH" \
-      --manifest "$program" --file Containerfile . >/dev/null
+      --manifest "$name" --file Containerfile . >/dev/null
   done
-  "${builder[@]}" manifest push --quiet --all "$program" "oci:$work/$program:$name" >/dev/null
+  "${builder[@]}" manifest push --quiet --all "$name" "oci:$work/$program" >/dev/null
   packaging/image.py name "$work/$program" "$name"
   archive "$work/$program" blobs index.json oci-layout >"$archive.new"
-  packaging/image.py check "$archive.new" "$package" "$program" "$version" "${files[@]}"
+  packaging/image.py check "$archive.new" "$package" "$program" "$version" "${platforms[@]}"
   mv "$archive.new" "$archive"
   echo "built $archive ($(stat -c %s "$archive") bytes)"
 done

@@ -19,7 +19,7 @@ CARGO_AUDITABLE=0.7.7
 # The fuzzer, and the policy of deny.toml.
 CARGO_FUZZ=0.13.2
 CARGO_DENY=0.20.2
-# The bindgen that grpcio-sys asks for; requirements-bindings.txt has its libclang.
+# The bindgen that grpcio-sys asks for.
 BINDGEN=0.59.2
 
 # The version of all of them.
@@ -40,8 +40,7 @@ program() {
   case $1 in
     livenessprobe) package=csi-livenessprobe size_most=2936012 crates_most=58
       description='A small, sturdy liveness sidecar for Kubernetes CSI drivers' ;;
-    *) echo "error: '$1' is not a program of this project; give one of: $PROGRAMS" >&2
-      return 2 ;;
+    *) refuse "'$1' is not a program of this project; give one of: $PROGRAMS" ;;
   esac
 }
 
@@ -67,39 +66,25 @@ architecture() {
       machine=arm elf=ARM page=65536 ;;
     riscv64) target=riscv64gc-unknown-linux-musl platform=linux/riscv64
       machine=riscv64 elf=RISC-V page=4096 ;;
-    *) echo "error: '$1' is not an architecture of a release; give one of: $ARCHITECTURES" >&2
-      return 2 ;;
+    *) refuse "'$1' is not an architecture of a release; give one of: $ARCHITECTURES" ;;
   esac
 }
 
 refuse() { echo "error: $*" >&2; exit 1; }
 
-# selected_programs sets `programs` to those that PROGRAM names, or to all.
+# selected_programs sets `programs` to those that PROGRAM names, or to all where it is not given.
 selected_programs() {
   local name
   read -ra programs <<<"${PROGRAM:-$PROGRAMS}"
-  for name in "${programs[@]}"; do program "$name" || exit; done
+  for name in "${programs[@]}"; do program "$name"; done
 }
 
-# cargo_selection prints the options that select the selected programs for Cargo.
-cargo_selection() {
-  local name options=()
-  selected_programs
-  for name in "${programs[@]}"; do
-    program "$name"
-    options+=(--package "$package" --bin "$name")
-  done
-  echo "${options[*]}"
-}
-
-# selected_architectures ARCH ... refuses an empty list and unknown names, and sets
-# `platforms`.
+# selected_architectures ARCH ... sets `platforms`.
 selected_architectures() {
   local arch
-  [ $# -gt 0 ] || refuse "give at least one of: $ARCHITECTURES"
   platforms=()
   for arch in "$@"; do
-    architecture "$arch" || exit
+    architecture "$arch"
     platforms+=("$platform")
   done
 }
@@ -129,13 +114,10 @@ must_be_checkout() {
     refuse "$PWD is not a git checkout, which this step needs"
 }
 
-# Prints what is not committed, one file a line.
-uncommitted() { git status --porcelain --untracked-files=all; }
-
 must_be_clean() {
   local changes
   must_be_checkout
-  changes=$(uncommitted)
+  changes=$(git status --porcelain --untracked-files=all)
   [ -z "$changes" ] ||
     refuse "the checkout has changes, of $(head -1 <<<"$changes"); commit them first"
 }
@@ -144,8 +126,7 @@ must_be_clean() {
 # commit, of which build.rs writes the first twelve digits into it.
 must_be_built() {
   local name=$1 arch binary
-  shift
-  for arch in "$@"; do
+  for arch in "${@:2}"; do
     binary=dist/$name-linux-$arch
     [ -f "$binary" ] || refuse "there is no $binary; run: make static ARCH=$arch"
     grep --quiet --binary-files=text --fixed-strings "${REVISION:0:12}" "$binary" ||
@@ -157,29 +138,19 @@ must_be_built() {
 # whenever it is made: sorted, as of SOURCE_DATE_EPOCH, owned by root, with no mode but
 # whether a file may be run.
 archive() {
-  local directory=$1
-  shift
-  tar --create --directory "$directory" --sort=name --format=ustar \
-    --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
-    --mtime="@$SOURCE_DATE_EPOCH" "$@"
+  tar --create --sort=name --format=ustar --owner=0 --group=0 --numeric-owner \
+    --mode=u=rwX,go=rX --mtime="@$SOURCE_DATE_EPOCH" --directory "$@"
 }
 
-# Refuses a key SIGN_KEY of gpg's that cannot sign, before hours of work that end with a
-# signature.
-must_be_able_to_sign() {
-  local said
-  [ -n "${SIGN_KEY:-}" ] || return 0
-  command -v gpg >/dev/null || refuse 'SIGN_KEY is given, and there is no gpg; install gnupg'
-  said=$(gpg --batch --local-user "$SIGN_KEY" --detach-sign </dev/null 2>&1 >/dev/null) ||
-    refuse "gpg cannot sign by SIGN_KEY=$SIGN_KEY: $(tail -1 <<<"$said"); see: gpg --list-secret-keys"
-}
-
-# sign FILE makes FILE.asc, if there is a key.
-sign() {
-  [ -n "${SIGN_KEY:-}" ] || return 0
-  gpg --batch --yes --local-user "$SIGN_KEY" --armor --detach-sign "$1"
-  gpg --batch --verify "$1.asc" "$1"
-}
+# sums DIRECTORY [OPTION ...] writes the digests of the files that find lists there into
+# SHA256SUMS, and signs them, if there is a key.
+sums() (
+  cd "$1"
+  mapfile -d '' -t files < <(find . "${@:2}" -type f -printf '%P\0' | LC_ALL=C sort --zero-terminated)
+  sha256sum "${files[@]}" >SHA256SUMS
+  [ -z "${SIGN_KEY:-}" ] ||
+    gpg --batch --yes --local-user "$SIGN_KEY" --armor --detach-sign SHA256SUMS
+)
 
 # venv DIRECTORY REQUIREMENTS makes a virtual environment of Python's with pinned packages,
 # unless it is there. The stamp is written last, so that an installation that was
@@ -187,10 +158,8 @@ sign() {
 venv() {
   local directory=$1 requirements=$2 stamp=$1/requirements.txt
   if cmp --silent "$requirements" "$stamp"; then return; fi
-  # pip may be pointed at a directory of what it would download.
-  [ -z "${OFFLINE:-}" ] || [ -n "${PIP_NO_INDEX:-}" ] ||
-    refuse "OFFLINE=1, and $directory is not there yet: it needs what $requirements names;" \
-      "give pip a directory of it, PIP_NO_INDEX=1 PIP_FIND_LINKS=..."
+  # pip may be pointed at a directory of what it would download, PIP_FIND_LINKS.
+  [ -z "${OFFLINE:-}" ] || export PIP_NO_INDEX=1
   echo "== installing what $requirements names"
   rm -rf "$directory"
   python3 -m venv "$directory"
@@ -202,12 +171,10 @@ venv() {
 # It is built into target/ where it is not installed: without optimisation, which is ready in
 # half the time, and the program's own work takes a second.
 cargo_tool() {
-  local name=$1 wanted=$2
-  shift 2
-  PATH=$PWD/target/$name/bin:$PATH
+  PATH=$PWD/target/$1/bin:$PATH
   # Cargo has a list of what it has installed there, and asks no network where it is on it.
   CARGO_PROFILE_DEV_DEBUG=0 "${CARGO:-cargo}" install --quiet --debug --locked \
-    --root "$PWD/target/$name" "$@" "$name@$wanted"
+    --root "$PWD/target/$1" "${@:3}" "$1@$2"
 }
 
 # debian_rust has Cargo and rustc be Debian's, which make what is released.
@@ -215,10 +182,29 @@ debian_rust() { export CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc; }
 
 # grpcio_sys prints the directory in which Cargo has the source of grpcio-sys.
 grpcio_sys() {
-  "${CARGO:-cargo}" metadata --locked --format-version=1 | python3 -c 'import json, os, sys
-for package in json.load(sys.stdin)["packages"]:
-    if package["name"] == "grpcio-sys":
-        print(os.path.dirname(package["manifest_path"]))'
+  "${CARGO:-cargo}" metadata --locked --format-version=1 |
+    grep --only-matching '[^"]*/grpcio-sys-[^"/]*/Cargo.toml' | sort --unique | xargs dirname
+}
+
+# unpack PACKAGE PROGRAM puts a program on PATH where it is not: Debian's, of a package that starts
+# a server when it is installed, which a test should not do.
+unpack() {
+  local directory=$PWD/target/debian/$1
+  PATH+=:$directory/usr/bin
+  if command -v "$2" >/dev/null; then return; fi
+  [ -z "${OFFLINE:-}" ] || refuse "OFFLINE=1, and there is no $2; put one on PATH"
+  echo "== unpacking $2, of Debian's package $1"
+  rm -rf "$directory" "$directory.new"
+  mkdir -p "$directory.new"
+  (
+    cd "$directory.new"
+    # apt's own user may not write here, and as root there is no need of it.
+    download() { apt-get -qq -o APT::Sandbox::User=root download "$1"; }
+    # The lists may be missing, or name a version that is no longer there.
+    download "$1" || { apt-get -qq update && download "$1"; }
+    dpkg-deb --extract ./*.deb .
+  )
+  mv "$directory.new" "$directory"
 }
 
 # go_build DIRECTORY PROGRAM builds a Go program of this project with Debian's libraries,

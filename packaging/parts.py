@@ -2,19 +2,24 @@
 """Lists what is linked into a program: the SBOM, dist/<package>-<version>.cdx.json
 (CycloneDX 1.6), and the licence texts, dist/licenses/<program>/.
 
-    packaging/parts.py PROGRAM PACKAGE ARCH ...
+    packaging/parts.py STORE PROGRAM PACKAGE TARGET=BINARY ...
+    packaging/parts.py check SBOM
 
-The Rust packages are those that cargo-auditable wrote into dist/PROGRAM-linux-ARCH, the
-standard library's included; `cargo tree` must give the same. The C and C++ is that of
-c-parts.json, which must agree with the source that is compiled. CARGO and RUSTC are those of
-the build; REVISION and SOURCE_DATE_EPOCH are as lib.sh has them, so that the same source
-makes the same bytes.
+The Rust packages are those that cargo-auditable wrote into the binaries, the standard library's
+included; `cargo tree` must give the same. STORE is where Cargo has their sources. The C and C++
+is that of c-parts.json, which must agree with the source that is compiled. CARGO and RUSTC are
+those of the build; REVISION and SOURCE_DATE_EPOCH are as lib.sh has them, so that the same
+source makes the same bytes.
+
+`check` refuses an SBOM that is no CycloneDX 1.6 or is not of REVISION, and one that lacks what
+security/openvex.json is about. It needs the packages of requirements-sbom.txt.
 
 cargo-cyclonedx and cargo-about do not replace this: neither knows the standard library's
 packages, C-core's parts or more than one target, and both ask `cargo metadata`, which adds
 what only tests turn on.
 """
 
+import collections
 import datetime
 import json
 import os
@@ -34,7 +39,6 @@ LICENCE_FILES = ("LICENSE", "LICENCE", "COPYING", "NOTICE", "COPYRIGHT", "UNLICE
 # Their packages have no file of it. Apache-2.0 is in LICENSE, and LLVM's exception is in the
 # text of libc++.
 WITHOUT_TEXT = {"grpcio-sys", "std", "compiler_builtins"}
-STD = "https://github.com/rust-lang/rust"
 
 Crate = tuple[str, str]  # Name and version.
 
@@ -47,70 +51,54 @@ def run(*command: str) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def cargo(*arguments: str) -> str:
-    return run(os.environ.get("CARGO", "cargo"), *arguments, "--locked")
-
-
 def rustc(*arguments: str) -> str:
     return run(os.environ.get("RUSTC") or "rustc", *arguments).strip()
 
 
-def targets() -> dict[str, str]:
-    """Rust's names of the architectures, of which lib.sh has the one list."""
-    text = pathlib.Path("packaging/lib.sh").read_text(encoding="utf-8")
-    return dict(re.findall(r"^    (\w+)\) target=(\S+)", text, re.MULTILINE))
-
-
-def digests(lock: pathlib.Path) -> dict[Crate, str]:
-    packages = tomllib.loads(lock.read_text(encoding="utf-8"))["package"]
-    return {(one["name"], one["version"]): one["checksum"] for one in packages if "checksum" in one}
+def manifest(path: pathlib.Path) -> dict:
+    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 class Packages:
     """The packages of Cargo.lock and those of the standard library."""
 
-    def __init__(self) -> None:
-        metadata = json.loads(cargo("metadata", "--format-version=1"))
-        members = set(metadata["workspace_members"])
-        # Ours are the product, and no parts of others.
-        self.ours = {one["name"]: one for one in metadata["packages"] if one["id"] in members}
-        self.known = {(one["name"], one["version"]): one for one in metadata["packages"]}
-        self.digests = digests(pathlib.Path("Cargo.lock"))
-        (core,) = (one for one in self.known.values() if one["name"] == "grpcio-sys")
-        self.store = pathlib.Path(core["manifest_path"]).parent.parent
+    def __init__(self, store: str) -> None:
+        self.store = pathlib.Path(store)
         self.library = pathlib.Path(rustc("--print=sysroot")) / "lib/rustlib/src/rust/library"
-
-    def find(self, crate: Crate) -> tuple[dict, pathlib.Path, str]:
-        """The manifest, the directory and the digest of a package."""
-        if crate in self.known:
-            manifest = self.known[crate]
-            directory = pathlib.Path(manifest["manifest_path"]).parent
-            return manifest, directory, self.digests.get(crate, "")
-        if crate[0] == "compiler_builtins":
-            directory, digest = self.library / "compiler-builtins/compiler-builtins", ""
-        else:
-            directory = self.store / "-".join(crate)
-            digest = digests(self.library / "Cargo.lock")[crate]
-        text = (directory / "Cargo.toml").read_text(encoding="utf-8")
-        return tomllib.loads(text)["package"], directory, digest
+        self.std = ("std", rustc("--version").split()[1])
+        locked = manifest(pathlib.Path("Cargo.lock"))["package"]
+        library = manifest(self.library / "Cargo.lock")["package"]
+        # Ours are the product, and no parts of others. They have no digest.
+        self.ours = {one["name"] for one in locked if "checksum" not in one}
+        self.locked = {(one["name"], one["version"]) for one in locked}
+        self.digests = {
+            (one["name"], one["version"]): one.get("checksum", "") for one in library + locked
+        }
 
     def part(self, crate: Crate) -> dict:
-        manifest, directory, digest = self.find(crate)
-        where = manifest.get("repository") or ""
-        heading = f"{crate[0]} {crate[1]} ({manifest['license']})"
+        name, version = crate
+        digest = self.digests.get(crate)
+        directory = self.store / f"{name}-{version}" if digest else self.library / name
+        if name == "compiler_builtins":
+            directory = self.library / "compiler-builtins/compiler-builtins"
+        about = manifest(directory / "Cargo.toml")["package"]
+        # https://github.com/package-url/purl-spec: a version's + is encoded.
+        purl = f"pkg:cargo/{name}@{urllib.parse.quote(version)}"
+        heading = f"{name} {version} ({about['license']})"
         files = (path for path in sorted(directory.iterdir()) if path.is_file())
+        texts = (path for path in files if path.name.upper().startswith(LICENCE_FILES))
         return {
+            "name": name,
+            "version": version,
             # Cargo still takes a slash for OR, which SPDX does not know.
-            "licence": re.sub(r"\s*/\s*", " OR ", manifest["license"]),
+            "licence": re.sub(r"\s*/\s*", " OR ", about["license"]),
             "supplier": "crates.io" if digest else "The Rust Project",
-            "source": where,
+            "source": about.get("repository"),
             "sha256": digest,
-            "texts": [
-                (heading, path) for path in files if path.name.upper().startswith(LICENCE_FILES)
-            ],
-            "heading": f"{heading}, {where or crate[0]}",
-            # https://github.com/package-url/purl-spec: a version's + is encoded.
-            "purl": f"pkg:cargo/{crate[0]}@{urllib.parse.quote(crate[1])}",
+            "heading": heading,
+            "texts": [(heading, path) for path in texts],
+            "directory": directory,
+            "purl": f"pkg:github/rust-lang/rust@{version}#library" if name == "std" else purl,
         }
 
 
@@ -128,68 +116,57 @@ def listed(binary: str) -> list[dict]:
 
 def linked_by_cargo(package: str, target: str) -> set[Crate]:
     """What Cargo links by Cargo.lock. Packages of ours have a path."""
-    edges = ("--edges=normal,no-proc-macro", "--prefix=none")
-    tree = cargo("tree", f"--package={package}", f"--target={target}", *edges)
-    lines = (line.split() for line in tree.splitlines() if " (/" not in line)
-    return {(line[0], line[1].removeprefix("v")) for line in lines}
+    options = ("--locked", "--edges=normal,no-proc-macro", "--prefix=none", "--format={p}")
+    cargo = os.environ.get("CARGO", "cargo")
+    tree = run(cargo, "tree", f"--package={package}", f"--target={target}", *options)
+    return set(re.findall(r"^(\S+) v(\S+)$", tree, re.MULTILINE))
 
 
-def rust_parts(packages: Packages, program: str, package: str, arches: list[str]) -> list[dict]:
-    """The program itself, the Rust packages by name, and the standard library."""
-    root = (package, packages.ours[package]["version"])
-    std = ("std", rustc("--version").split()[1])
+def rust_parts(packages: Packages, package: str, binaries: dict[str, str]) -> list[dict]:
+    """The program itself, the standard library, and the Rust packages by name."""
 
     def crate_of(one: dict) -> Crate | None:
         """A package of ours counts as the program. Those of Rust's that have no version of their
         own are one part, std."""
+        if one.get("kind") == "build":
+            return None
         if one["source"] != "local" or one["name"] == "compiler_builtins":
             return (one["name"], one["version"])
         return root if one["name"] in packages.ours else None
 
-    needs: dict[Crate, set] = {}
-    built_for: dict[Crate, set] = {}
-    for arch in arches:
-        binary = f"dist/{program}-linux-{arch}"
+    needs: dict[Crate, set] = collections.defaultdict(set)
+    targets: dict[Crate, set] = collections.defaultdict(set)
+    for target, binary in binaries.items():
         every = listed(binary)
-        linked = set()
-        for one in every:
-            crate = crate_of(one)
-            if one.get("kind") == "build" or not crate:
-                continue
-            linked.add(crate)
-            built_for.setdefault(crate, set()).add(arch)
-            uses = (every[index] for index in one.get("dependencies", []))
-            crates = {crate_of(use) for use in uses if use.get("kind") != "build"}
-            needs.setdefault(crate, set()).update(crates - {None, crate})
-        wrong = linked & set(packages.digests) ^ linked_by_cargo(package, targets()[arch])
+        (version,) = (one["version"] for one in every if one["name"] == package)
+        root = (package, version)
+        crates = [crate_of(one) for one in every]
+        for one, crate in zip(every, crates):
+            if crate:
+                targets[crate].add(target)
+                needs[crate] |= {crates[index] for index in one.get("dependencies", [])}
+        wrong = set(crates) & packages.locked - {root} ^ linked_by_cargo(package, target)
         if wrong:
-            refuse(f"{binary} and cargo tree --target={targets()[arch]} differ: {wrong}")
+            refuse(f"{binary} and cargo tree --target={target} differ: {wrong}")
     # Each package needs the library, which says nothing.
-    in_library = set(needs) - set(packages.digests) - {root}
-    needs = {crate: some - in_library for crate, some in needs.items()}
-    needs[root].add(std)
-    needs[std] = in_library
-    parts = {crate: packages.part(crate) for crate in [root, *sorted(set(needs) - {root, std})]}
-    heading = (
-        "The Rust standard library and the packages it is built from"
-        f" (MIT OR Apache-2.0, {STD}); Apache-2.0 is in LICENSE"
-    )
-    parts[std] = {
-        "licence": "MIT OR Apache-2.0",
-        "supplier": "The Rust Project",
-        "source": STD,
-        "texts": [],
-        "heading": heading,
-        "purl": f"pkg:github/rust-lang/rust@{std[1]}#library",
+    in_library = set(needs) - packages.locked
+    needs = {crate: some - in_library - {crate, None} for crate, some in needs.items()}
+    needs[root].add(packages.std)
+    needs[packages.std] = in_library
+    parts = {crate: packages.part(crate) for crate in sorted(set(needs) - {root})}
+    parts[root] = {
+        "name": package,
+        "version": version,
+        "licence": manifest(pathlib.Path("Cargo.toml"))["workspace"]["package"]["license"],
+        "purl": f"pkg:cargo/{package}@{version}",
     }
     for crate, part in parts.items():
-        part["name"], part["version"] = crate
         part["needs"] = {parts[need]["purl"] for need in needs[crate]}
-        part["arches"] = built_for.get(crate, set(arches))
-    return list(parts.values())
+        part["targets"] = targets.get(crate, set(binaries))
+    return [parts.pop(root), *parts.values()]
 
 
-def c_parts(packages: Packages, rust: list[dict]) -> list[dict]:
+def c_parts(rust: list[dict]) -> list[dict]:
     """The parts of c-parts.json, held to the source that is compiled, each added to what its
     carrier needs."""
     root = rust[0]
@@ -198,9 +175,8 @@ def c_parts(packages: Packages, rust: list[dict]) -> list[dict]:
     carriers = {"ziglang": (root, zig)}
     for part in rust:
         if part["name"] in listing["carriers"]:
-            _, directory, digest = packages.find((part["name"], part["version"]))
-            carriers[part["name"]] = (part, directory)
-            if digest != listing["carriers"][part["name"]]:
+            carriers[part["name"]] = (part, part["directory"])
+            if part["sha256"] != listing["carriers"][part["name"]]:
                 refuse(f"packaging/c-parts.json is not for {part['purl']}; see its head")
     _, core = carriers["grpcio-sys"]
     for directory, wanted in listing["sources"].items():
@@ -220,14 +196,8 @@ def c_parts(packages: Packages, rust: list[dict]) -> list[dict]:
                     refuse(f"packaging/c-parts.json: {part['name']}: {file} has no {proof!r}")
         carrier["needs"].add(part["purl"])
         texts = [(heading, home / file) for heading, file in part["texts"].items()]
-        parts.append({**part, "texts": texts, "needs": set(), "arches": root["arches"]})
+        parts.append({**part, "texts": texts, "needs": set(), "targets": root["targets"]})
     return parts
-
-
-def licences(expression: str) -> list[dict]:
-    if " " in expression:
-        return [{"expression": expression, "acknowledgement": "declared"}]
-    return [{"license": {"id": expression, "acknowledgement": "declared"}}]
 
 
 def properties(pairs: set[tuple[str, str]]) -> list[dict]:
@@ -235,21 +205,19 @@ def properties(pairs: set[tuple[str, str]]) -> list[dict]:
 
 
 def described(part: dict) -> dict:
-    return {
-        "bom-ref": part["purl"],
-        "name": part["name"],
-        "version": part["version"],
-        "purl": part["purl"],
-        "licenses": licences(part["licence"]),
-    }
+    declared = {"acknowledgement": "declared"}
+    licence = {"license": {"id": part["licence"], **declared}}
+    if " " in part["licence"]:
+        licence = {"expression": part["licence"], **declared}
+    same = {name: part[name] for name in ("name", "version", "purl")}
+    return {**same, "bom-ref": part["purl"], "licenses": [licence]}
 
 
 def component(part: dict, root: dict) -> dict:
-    pairs = {("licence-text", heading) for heading, _ in part["texts"]}
-    if not part["texts"]:
-        pairs.add(("licence-text", part["heading"]))
-    if part["arches"] != root["arches"]:
-        pairs |= {("targets", targets()[arch]) for arch in part["arches"]}
+    headings = [heading for heading, _ in part["texts"]] or [part["heading"]]
+    pairs = {("licence-text", heading) for heading in headings}
+    if part["targets"] != root["targets"]:
+        pairs |= {("targets", target) for target in part["targets"]}
     if "left-out" in part:
         pairs.add(("left-out", part["left-out"]))
     pairs |= {("generated-from", source) for source in part.get("generated-from", [])}
@@ -265,14 +233,14 @@ def component(part: dict, root: dict) -> dict:
         found["hashes"] = [{"alg": "SHA-256", "content": part["sha256"]}]
     if part.get("cpe"):
         found["cpe"] = f"cpe:2.3:a:{part['cpe']}:{part['version']}:*:*:*:*:*:*:*"
-    if part["source"]:
+    if part.get("source"):
         found["externalReferences"] = [{"type": "vcs", "url": part["source"]}]
     return found
 
 
 def sbom(root: dict, parts: list[dict]) -> str:
     moment = datetime.datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), datetime.UTC)
-    built = {("targets", targets()[arch]) for arch in root["arches"]}
+    built = {("targets", target) for target in root["targets"]}
     built.add(("revision", os.environ["REVISION"]))
     document = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
@@ -326,16 +294,55 @@ def write_licences(directory: pathlib.Path, parts: list[dict]) -> None:
         shutil.copyfile(name, directory / name)
     rule = "=" * 79
     heads = [("\n".join(dict.fromkeys(headings)), text) for text, headings in texts.items()]
-    heads.append(("Parts that name their licence without its text", "\n".join(without)))
+    heads.append(("Parts that name their licence without its text; Apache-2.0 is in LICENSE", "\n".join(without)))
     text = "\n\n".join(f"{rule}\n{head}\n{rule}\n\n{text}" for head, text in heads)
     (directory / "THIRD-PARTY.txt").write_text(text + "\n", encoding="utf-8")
 
 
-program, package, *arches = sys.argv[1:]
-packages = Packages()
-root, *rust = rust_parts(packages, program, package, arches)
-parts = [*rust, *c_parts(packages, [root, *rust])]
-write_licences(pathlib.Path("dist/licenses") / program, parts)
-out = pathlib.Path(f"dist/{package}-{root['version']}.cdx.json")
-out.write_text(sbom(root, parts), encoding="utf-8")
-print(f"built {out} ({len(parts)} components)")
+def check(path: str) -> None:
+    # Debian's Python has neither of these.
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+    from license_expression import get_spdx_licensing
+
+    text = pathlib.Path(path).read_text(encoding="utf-8")
+    error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
+    if error is not None:
+        where = "/".join(map(str, error.data.absolute_path))
+        refuse(f"{path} is no CycloneDX 1.6: {where}: {error.data.message[:300]}")
+    document = json.loads(text)
+    root = document["metadata"]["component"]
+    if properties({("revision", os.environ["REVISION"])})[0] not in root["properties"]:
+        refuse(f"{path} is not of revision {os.environ['REVISION']}")
+    for component in [root, *document["components"]]:
+        # The schema has the list of licences, and not the grammar of expressions.
+        for expression in (one["expression"] for one in component["licenses"] if "expression" in one):
+            if get_spdx_licensing().validate(expression).errors:
+                refuse(f"{path}: {component['purl']}: {expression} is no SPDX expression")
+    refs = {component["bom-ref"] for component in document["components"]}
+    vex = json.loads(pathlib.Path("security/openvex.json").read_text(encoding="utf-8"))
+    for statement in vex["statements"]:
+        # What is said not to be there has no component.
+        if statement.get("justification") == "component_not_present":
+            continue
+        for product in statement["products"]:
+            about = {one["@id"] for one in product["subcomponents"]}
+            if product["@id"] == root["purl"] and not about <= refs:
+                name = statement["vulnerability"]["name"]
+                refuse(f"{name} is about {about - refs}, which {path} has not")
+
+
+def make(store: str, program: str, package: str, *binaries: str) -> None:
+    packages = Packages(store)
+    root, *rust = rust_parts(packages, package, dict(one.split("=") for one in binaries))
+    parts = [*rust, *c_parts([root, *rust])]
+    write_licences(pathlib.Path("dist/licenses") / program, parts)
+    out = pathlib.Path(f"dist/{package}-{root['version']}.cdx.json")
+    out.write_text(sbom(root, parts), encoding="utf-8")
+    print(f"built {out} ({len(parts)} components)")
+
+
+if sys.argv[1] == "check":
+    check(*sys.argv[2:])
+else:
+    make(*sys.argv[1:])

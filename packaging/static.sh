@@ -5,11 +5,10 @@
 #
 #   packaging/static.sh amd64|arm64|armv7|riscv64
 #
-# PROGRAM names one of the programs, all where it is not given. zig is the C and C++ compiler
-# and brings musl; cargo-zigbuild fits it to Cargo. Rust's own musl library is rustup's where
-# the target is installed, and else Debian's compiler builds it from source, which needs no
-# download from rustup. RUST=debian or RUST=rustup insists on one; what is released comes
-# from Debian's.
+# zig is the C and C++ compiler and brings musl; cargo-zigbuild fits it to Cargo. Rust's own musl
+# library is rustup's where the target is installed, and else Debian's compiler builds it from
+# source, which needs no download from rustup. RUST=debian or RUST=rustup insists on one; what is
+# released comes from Debian's.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -18,26 +17,16 @@ architecture "$arch"
 selected_programs
 source_identity
 
-rustup_has() {
-  local libraries
-  libraries=$("${RUSTC:-rustc}" --print target-libdir --target "$target" 2>/dev/null) &&
-    compgen -G "$libraries/libstd-*.rlib" >/dev/null
-}
 rust=${RUST:-}
-case $rust in
-  debian | rustup) ;;
-  '') if rustup_has; then rust=rustup; else rust=debian; fi ;;
-  *) refuse "RUST=$rust is neither debian nor rustup" ;;
-esac
+if [ -z "$rust" ]; then
+  libraries=$("${RUSTC:-rustc}" --print target-libdir --target "$target" 2>/dev/null || true)
+  if compgen -G "$libraries/libstd-*.rlib" >/dev/null; then rust=rustup; else rust=debian; fi
+fi
 packaging/tools.sh "static-$rust"
 
 # zig compiles musl with a process, and pipes to it, for each of many files.
-FILES_NEEDED=4096
-files=$(ulimit -Hn)
-[ "$files" = unlimited ] || [ "$files" -ge "$FILES_NEEDED" ] ||
-  refuse "zig needs $FILES_NEEDED open files, and this shell may have $files (ulimit -Hn);" \
-    "in a container build, add --ulimit nofile=$FILES_NEEDED:$FILES_NEEDED"
-ulimit -Sn "$files"
+ulimit -Sn 4096 ||
+  refuse 'zig needs 4096 open files; in a container build, add --ulimit nofile=4096:4096'
 
 if [ "$rust" = debian ]; then debian_rust; else export CARGO=${CARGO:-cargo}; fi
 cargo_tool cargo-auditable "$CARGO_AUDITABLE"
@@ -52,9 +41,7 @@ export CARGO_ZIGBUILD_CACHE_DIR=$zig/wrappers ZIG_GLOBAL_CACHE_DIR=$zig/cache
 # make the same binary.
 source=$(grpcio_sys)
 packages=${source%/*}
-case $packages$PWD in
-  *[[:space:]]*) refuse "'$packages' and '$PWD' may have no space in their names" ;;
-esac
+[[ $packages$PWD != *[[:space:]]* ]] || refuse "'$packages' and '$PWD' may have no space in their names"
 
 # The linker optimises C and C++ together. Not for riscv64: zig's own compiler-rt names the
 # ABI in another form than Clang does, and lld 20 takes that for another ABI ("linking module
@@ -114,27 +101,26 @@ case $arch in armv7 | riscv64) export RUSTC_WRAPPER=$PWD/packaging/bindings.sh ;
 echo "== building for $target with $rust's Rust (the first time gRPC compiles for some minutes)"
 # Independently of Cargo's settings.
 export CARGO_TARGET_DIR=$PWD/target
+mkdir -p dist
 # A Cargo for each program: one for all would give the features that a program asks of a package
 # to the others, whose bytes would depend on what is built beside them, and with Cargo 1.96's
 # feature-unification="package" a program can have one package twice. C-core is still compiled
 # once, because what it is built with is the same for each.
 for name in "${programs[@]}"; do
   program "$name"
+  architecture "$arch"
   cargo-zigbuild zigbuild --profile dist --locked --target "$target" \
     --package "$package" --bin "$name" "${options[@]}"
-done
-
-mkdir -p dist
-for name in "${programs[@]}"; do
-  program "$name"
   binary=dist/$name-linux-$arch
   install -m 755 "target/$target/dist/$name" "$binary.new"
   packaging/check-binary.sh "$name" "$arch" "$binary.new"
   mv "$binary.new" "$binary"
   built=()
   for other in $ARCHITECTURES; do
-    if (must_be_built "$name" "$other") 2>/dev/null; then built+=("$other"); fi
+    (must_be_built "$name" "$other") 2>/dev/null || continue
+    architecture "$other"
+    built+=("$target=dist/$name-linux-$other")
   done
-  packaging/parts.py "$name" "$package" "${built[@]}"
+  packaging/parts.py "$packages" "$name" "$package" "${built[@]}"
   echo "built $binary ($(stat -c %s "$binary") bytes)"
 done

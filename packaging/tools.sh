@@ -7,38 +7,36 @@ set -euo pipefail
 
 # What must be there, a command or a file, and the Debian package that has it.
 needs() {
+  local python='python3:python3 /usr/share/doc/python3-venv:python3-venv'
+  local certificates=/etc/ssl/certs/ca-certificates.crt:ca-certificates
+  local compiler='cmake:cmake make:make gcc:gcc /usr/include/stdio.h:libc6-dev'
+  local go="go:golang-go /usr/share/gocode/src/google.golang.org/grpc:golang-google-grpc-dev"
   case $1 in
     # Cargo's linker, and gRPC's C-core.
-    build) echo cmake:cmake make:make g++:g++ gcc:gcc /usr/include/stdio.h:libc6-dev ;;
+    build) echo "$compiler g++:g++" ;;
     # A pair of interfaces. Without it a test is skipped, which CI takes for a failure.
     ci) echo ip:iproute2 unshare:util-linux ;;
     # The host's compiler links build scripts; zig does the rest.
-    static-rustup) echo cmake:cmake make:make gcc:gcc /usr/include/stdio.h:libc6-dev \
-      readelf:binutils python3:python3 /usr/share/doc/python3-venv:python3-venv ;;
-    # Certificates: a slim container has none, and Cargo downloads.
+    static-rustup) echo "$compiler $python readelf:binutils" ;;
+    # A slim container has no certificates, and Cargo downloads.
     static-debian) needs static-rustup
-      echo /etc/ssl/certs/ca-certificates.crt:ca-certificates \
-        /usr/share/doc/rustc-web:rustc-web /usr/share/doc/cargo-web:cargo-web \
+      echo "$certificates" /usr/share/doc/rustc-web:rustc-web /usr/share/doc/cargo-web:cargo-web \
         /usr/lib/rustlib/src/rust/library/std/Cargo.toml:rust-web-src ;;
-    image) echo buildah:buildah readelf:binutils python3:python3 \
-      /usr/share/doc/python3-venv:python3-venv ;;
-    airgap) echo git:git xz:xz-utils python3:python3 \
-      /usr/share/doc/python3-venv:python3-venv ;;
-    # The registry and containerd would be started as services; unpack.sh brings them.
+    image) echo buildah:buildah readelf:binutils python3:python3 ;;
+    airgap) echo "$python" git:git xz:xz-utils ;;
+    # The registry and containerd would be started as services; lib.sh unpacks them.
     try-airgap) echo python3:python3 skopeo:skopeo runc:runc unshare:util-linux xz:xz-utils ;;
     try-image) echo podman:podman runc:runc skopeo:skopeo ;;
-    try-deploy) echo python3:python3 /usr/share/doc/python3-venv:python3-venv ;;
+    try-deploy) echo "$python" ;;
     # deploy/try.sh compiles kustomize, and the Go proxy is reached over TLS.
-    kustomize) echo go:golang-go /etc/ssl/certs/ca-certificates.crt:ca-certificates ;;
+    kustomize) echo go:golang-go "$certificates" ;;
     # Go's libraries are Debian's, too; Python's, node's and tonic's are not.
-    interop) echo go:golang-go \
-      /usr/share/gocode/src/google.golang.org/grpc:golang-google-grpc-dev \
-      python3:python3 /usr/share/doc/python3-venv:python3-venv node:nodejs npm:npm ;;
+    interop) echo "$go $python" node:nodejs npm:npm ;;
     # The peer that stands in for upstream's, of Debian's libraries.
-    bench-go) echo go:golang-go \
-      /usr/share/gocode/src/google.golang.org/grpc:golang-google-grpc-dev \
-      /usr/share/gocode/src/k8s.io/klog:golang-k8s-klog-dev \
+    bench-go) echo "$go" /usr/share/gocode/src/k8s.io/klog:golang-k8s-klog-dev \
       /usr/share/gocode/src/github.com/prometheus/client_golang:golang-github-prometheus-client-golang-dev ;;
+    # bindgen 0.59 understands no libclang from 16 on.
+    bindings) echo /usr/lib/llvm-15/lib/libclang.so.1:libclang1-15 ;;
     guard) echo valgrind:valgrind ;;
     chaos) echo "/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketime.so.1:libfaketime" ;;
     memcheck) echo valgrind:valgrind strace:strace ;;
@@ -64,10 +62,7 @@ if [ -z "${OFFLINE:-}" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null;
   # rustc-web and cargo-web conflict with Debian's rustc, cargo and rustup, which may be
   # wanted; rustup's own installation does not conflict.
   DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-    --no-remove "${missing[@]}" || {
-    echo "error: cannot install ${missing[*]} beside what is there; see apt's words above" >&2
-    exit 1
-  }
+    --no-remove "${missing[@]}"
 else
   echo "error: these tools are missing; install them first: apt-get install ${missing[*]}" >&2
   exit 1

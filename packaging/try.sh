@@ -6,13 +6,11 @@
 #                                      memory under an emulator on another
 #   packaging/try.sh image ARCH ...    the image with podman and runc
 #
-# PROGRAM names one of the programs, all where it is not given. The tests of a program find
-# what they are about in variables, LIVENESSPROBE_BINARY and so on.
+# The tests of a program find what they are about in variables, LIVENESSPROBE_BINARY and so on.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-what=${1:-}
-case $what in static | image) ;; *) refuse "'$what' is neither static nor image" ;; esac
+what=$1
 shift
 selected_architectures "$@"
 selected_programs
@@ -30,7 +28,6 @@ static() {
   local binary=$PWD/dist/$name-linux-$1
   [ -x "$binary" ] || refuse "there is no $binary; run: make static ARCH=$1"
   architecture "$1"
-  packaging/check-binary.sh "$name" "$1" "$binary"
   export "${variable}_BINARY=$binary"
   if [ "$machine" != "$(uname -m)" ]; then
     packaging/tools.sh try-emulated

@@ -8,7 +8,7 @@
 #
 #   packaging/verify-reproducible.sh ARCH ...
 #
-# It needs Debian's Rust, which makes what is released.
+# Debian's Rust must have made it, and makes it again.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 # The commit is git's.
@@ -17,7 +17,6 @@ source_identity
 selected_architectures "$@"
 selected_programs
 must_be_clean
-# Debian's Rust must have built it: `make static RUST=debian`.
 for name in "${programs[@]}"; do must_be_built "$name" "$@"; done
 packaging/tools.sh static-debian
 
@@ -27,14 +26,15 @@ trap 'chmod -R u+w "$work" || true; rm -rf "$work"' EXIT
 there=$work/somewhere/quite/else
 mkdir -p "$work/home"
 git clone --quiet --no-hardlinks . "$there"
-# The images and the SBOM are of all architectures, so what is not built again is copied.
 mkdir "$there/dist"
-for name in "${programs[@]}"; do
-  for arch in $ARCHITECTURES; do
-    if [[ " $* " != *" $arch "* ]] && (must_be_built "$name" "$arch") 2>/dev/null; then
-      cp "dist/$name-linux-$arch" "$there/dist/"
-    fi
-  done
+# The images and the SBOM are of all architectures, so what is not built again is copied.
+packaged=()
+for arch in $ARCHITECTURES; do
+  if [[ " $* " != *" $arch "* ]]; then
+    (must_be_built "${programs[0]}" "$arch") 2>/dev/null || continue
+    for name in "${programs[@]}"; do cp "dist/$name-linux-$arch" "$there/dist/"; done
+  fi
+  packaged+=("$arch")
 done
 elsewhere=(env --ignore-environment "PATH=/usr/sbin:/usr/bin:/sbin:/bin" "HOME=$work/home"
   LC_ALL=C TZ=Pacific/Kiritimati CCACHE_DISABLE=1 RUST=debian "PROGRAM=${programs[*]}")
@@ -55,29 +55,19 @@ echo "== building in $there as user $("${as[@]}" id -u)"
   "${as[@]}" make static "ARCH=$*" RUST=debian
 )
 
-differ=0
-compare() {
-  if cmp "$1" "$there/$1"; then
-    echo "the same: $(sha256sum "$1")"
-  else
-    echo "error: $1 came out differently: $(sha256sum "$there/$1")" >&2
-    differ=1
-  fi
-}
+compared=()
 for name in "${programs[@]}"; do
-  for arch in "$@"; do compare "dist/$name-linux-$arch"; done
+  for arch in "$@"; do compared+=("dist/$name-linux-$arch"); done
 done
-
-bundle=dist/csi-livenessprobe-$version-airgap.tar
 steps=()
-[ ! -f "dist/${programs[0]}-$version.oci.tar" ] || steps+=(image)
+if [ -f "dist/${programs[0]}-$version.oci.tar" ]; then
+  steps+=(image)
+  for name in "${programs[@]}"; do compared+=("dist/$name-$version.oci.tar"); done
+fi
+bundle=dist/csi-livenessprobe-$version-airgap.tar
 [ ! -f "$bundle" ] || steps+=(airgap)
 if [ ${#steps[@]} -gt 0 ]; then
   echo '== packaging there'
-  packaged=()
-  for arch in $ARCHITECTURES; do
-    [ ! -e "$there/dist/${programs[0]}-linux-$arch" ] || packaged+=("$arch")
-  done
   # git refuses a checkout of another user.
   [ "$(id -u)" != 0 ] || chown -R 0:0 "$there"
   (
@@ -85,7 +75,6 @@ if [ ${#steps[@]} -gt 0 ]; then
     umask 077
     "${elsewhere[@]}" make "${steps[@]}" "ARCH=${packaged[*]}"
   )
-  for name in "${programs[@]}"; do compare "dist/$name-$version.oci.tar"; done
 fi
 if [ -f "$bundle" ]; then
   # A signature has a time of its own. All else is in the sums.
@@ -93,6 +82,12 @@ if [ -f "$bundle" ]; then
     tar --extract --to-stdout --file "$root/$bundle" "$(basename "$bundle" .tar)/SHA256SUMS" \
       >"$root/target/bundle-sums"
   done
-  compare target/bundle-sums
+  compared+=(target/bundle-sums)
 fi
-[ "$differ" = 0 ] || refuse 'this commit does not always give the same bytes'
+
+differ=
+for file in "${compared[@]}"; do
+  cmp "$file" "$there/$file" || differ+=" $file"
+  sha256sum "$file" "$there/$file"
+done
+[ -z "$differ" ] || refuse "this commit does not always give the same bytes:$differ"

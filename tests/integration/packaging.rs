@@ -33,7 +33,7 @@ fn check(arch: &str, program: &Path) -> Output {
         .unwrap()
 }
 
-fn is_refused(output: &Output, words: &str) {
+pub fn is_refused(output: &Output, words: &str) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
         !output.status.success() && said.contains(words),
@@ -73,9 +73,9 @@ fn a_damaged_or_foreign_file_is_refused() {
     let path = dir.path().join("program");
     let whole = std::fs::read(livenessprobe().binary()).unwrap();
     std::fs::write(&path, &whole[..100_000]).unwrap();
-    is_refused(&check(ARCH, &path), "is damaged");
+    is_refused(&check(ARCH, &path), "is no whole ELF file");
     std::fs::write(&path, "#!/bin/sh\n").unwrap();
-    is_refused(&check(ARCH, &path), "is no ELF file");
+    is_refused(&check(ARCH, &path), "is no whole ELF file");
     for other in ["amd64", "arm64", "armv7", "riscv64"] {
         if other != ARCH {
             let output = check(other, livenessprobe().binary().as_ref());
@@ -121,4 +121,27 @@ fn versions_are_the_same_wherever_they_stand() {
     ] {
         assert!(read(file).contains(&words), "{words:?} is not in {file}");
     }
+}
+
+/// The test of the programs is `security::parts_that_are_left_out_are_not_in_the_program`.
+#[test]
+fn each_part_that_the_sbom_excludes_is_looked_for_in_the_programs() {
+    let parts: serde_json::Value =
+        serde_json::from_str(include_str!("../../packaging/c-parts.json")).unwrap();
+    let (_, tested) = include_str!("security.rs").split_once("LEFT_OUT:").unwrap();
+    let (tested, _) = tested.split_once("\n];").unwrap();
+    let mut excluded = 0;
+    for part in parts["parts"].as_array().unwrap() {
+        // What is compiled. The others have no code that a test could look for.
+        if part["left-out"] == "compiled, and nothing of it is in the program" {
+            excluded += 1;
+            for (name, _) in part["texts"].as_object().unwrap() {
+                assert!(
+                    tested.contains(&format!("    (\n        \"{name}\",")),
+                    "{name}"
+                );
+            }
+        }
+    }
+    assert!(excluded > 0);
 }

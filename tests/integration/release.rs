@@ -7,6 +7,8 @@ use std::process::{Command, Output};
 use testkit::Dir;
 use testkit::machine::ARCH;
 
+use super::packaging::is_refused;
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A repository with what the check looks at, in order.
@@ -59,27 +61,21 @@ impl Checkout {
         self.git(&["commit", "--quiet", "--allow-empty", "--message=test"]);
     }
 
-    fn check(&self, arguments: &[&str]) -> Output {
+    fn check(&self, version: &str) -> Output {
         Command::new(self.path("packaging/release.sh"))
-            .arg("check")
-            .args(arguments)
+            .args(["check", version])
             .env_remove("REVISION")
             .output()
             .unwrap()
     }
 
-    fn passes(&self, arguments: &[&str]) {
-        let output = self.check(arguments);
+    fn passes(&self, version: &str) {
+        let output = self.check(version);
         assert!(output.status.success(), "{output:?}");
     }
 
-    fn is_refused(&self, arguments: &[&str], words: &str) {
-        let output = self.check(arguments);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            !output.status.success() && said.contains(words),
-            "{words}: {output:?}"
-        );
+    fn is_refused(&self, version: &str, words: &str) {
+        is_refused(&self.check(version), words);
     }
 }
 
@@ -87,28 +83,29 @@ impl Checkout {
 fn another_version_or_changelog_is_refused() {
     let checkout = Checkout::new();
     for wrong in ["", "v0.1.0", "0.1", "00.1.0", "0.1.0 "] {
-        checkout.is_refused(&[wrong], &format!("VERSION={wrong} is no version"));
+        checkout.is_refused(wrong, &format!("VERSION={wrong} is no version"));
     }
     checkout.is_refused(
-        &["9.8.7"],
+        "9.8.7",
         &format!("VERSION=9.8.7, and Cargo.toml has {VERSION}"),
     );
-    for (changelog, words) in [
-        (
-            "## [0.0.1] - 2026-01-02\n",
-            "right would be ## [Unreleased]",
-        ),
+    for (changelog, begin) in [
+        ("## [0.0.1] - 2026-01-02\n", "## [0.0.1] - 2026-01-02"),
         (
             "## [Unreleased]\n\n## [VERSION]\n",
-            "below Unreleased; right would be",
+            "## [Unreleased], ## [VERSION]",
         ),
         (
             "## [Unreleased]\n\n- More.\n\n## [VERSION] - 2026-01-02\n",
-            "what is not released: - More.",
+            "## [Unreleased], - More.",
         ),
     ] {
         checkout.write("CHANGELOG.md", &changelog.replace("VERSION", VERSION));
-        checkout.is_refused(&[VERSION], words);
+        let begin = begin.replace("VERSION", VERSION);
+        checkout.is_refused(
+            VERSION,
+            &format!("CHANGELOG.md begins with '{begin}'; right would be"),
+        );
     }
 }
 
@@ -116,46 +113,39 @@ fn another_version_or_changelog_is_refused() {
 fn what_is_not_committed_or_was_released_is_refused() {
     let checkout = Checkout::new();
     checkout.write("new", "");
-    checkout.is_refused(&[VERSION], "the checkout has changes, of ?? new");
+    checkout.is_refused(VERSION, "the checkout has changes, of ?? new");
     checkout.commit();
-    checkout.passes(&[VERSION]);
+    checkout.passes(VERSION);
     checkout.git(&["tag", &format!("v{VERSION}")]);
-    checkout.passes(&[VERSION]);
+    checkout.passes(VERSION);
     checkout.commit();
-    checkout.is_refused(
-        &[VERSION],
-        &format!("v{VERSION} is released: the tag is on"),
-    );
+    checkout.is_refused(VERSION, &format!("v{VERSION} is released: the tag is on"));
 }
 
 #[test]
 fn a_binary_that_is_not_of_this_release_is_refused() {
     let checkout = Checkout::new();
-    let arguments = [VERSION, ARCH];
-    checkout.is_refused(&arguments, "is no ELF file");
-    let revision = checkout.git(&["rev-parse", "HEAD"])[..12].to_owned();
-    let right = format!("livenessprobe {VERSION} ({revision})");
-    for says in [right.clone(), format!("livenessprobe {VERSION} (unknown)")] {
-        let source = checkout.path("dist/main.c");
-        std::fs::create_dir_all(checkout.path("dist")).unwrap();
-        let program = "int puts(const char *);\nint main(void) { return puts(SAYS) < 0; }\n";
-        std::fs::write(&source, program).unwrap();
-        let built = Command::new("gcc")
-            .args(["-static", "-s"])
-            .arg(format!("-DSAYS=\"{says}\""))
-            .arg("-o")
-            .arg(checkout.path(&format!("dist/livenessprobe-linux-{ARCH}")))
-            .arg(&source)
+    let binary = checkout.path(&format!("dist/livenessprobe-linux-{ARCH}"));
+    let is_built = format!(". packaging/lib.sh && must_be_built livenessprobe {ARCH}");
+    let check = |revision: &str| {
+        Command::new("bash")
+            .args(["-c", &is_built])
+            .current_dir(checkout.dir.path())
+            .env("REVISION", revision)
             .output()
-            .unwrap();
-        assert!(built.status.success(), "{built:?}");
-        if says == right {
-            checkout.passes(&arguments);
-        } else {
-            checkout.is_refused(
-                &arguments,
-                &format!("says '{says}'; right would be '{right}'"),
-            );
-        }
-    }
+            .unwrap()
+    };
+    let revision = checkout.git(&["rev-parse", "HEAD"]);
+    is_refused(&check(&revision), "there is no dist/livenessprobe-linux-");
+    std::fs::create_dir(checkout.path("dist")).unwrap();
+    let content = format!("\x7fELF livenessprobe {VERSION} ({})\0", &revision[..12]);
+    std::fs::write(binary, content).unwrap();
+    let output = check(&revision);
+    assert!(output.status.success(), "{output:?}");
+    checkout.commit();
+    let revision = checkout.git(&["rev-parse", "HEAD"]);
+    is_refused(
+        &check(&revision),
+        &format!("is not of revision {}", &revision[..12]),
+    );
 }
