@@ -34,7 +34,7 @@ PROGRAMS='livenessprobe'
 #   package     Cargo's package, after which the image and the SBOM are named
 #   description what it is, in the words of its Cargo.toml
 #   size_most   the size that the file may have, in bytes. Each program is far below; a
-#               part of C-core that is linked again (src/c_core/parts.rs) is not.
+#               part of C-core that is linked again (crates/csi/linked/plugins.rs) is not.
 #   crates_most how many packages of others it may be built from
 program() {
   case $1 in
