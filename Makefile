@@ -1,25 +1,24 @@
 # The commands of this project; `make` alone lists them.
 #
-# Everything for this machine is built in Cargo's release profile: gRPC's C-core
-# compiles for minutes, and clippy, tests, examples and the binary share one build
-# of it. What ships is built apart, by packaging/.
+# Everything for this machine is built in Cargo's release profile, because gRPC's C-core compiles
+# for minutes, and clippy, tests, examples and the programs share one build of it. packaging/
+# builds the programs that ship.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test hostile chaos soak memcheck bench guard interop fuzz build static try-static image try-image try-deploy airgap try-airgap verify-reproducible release tools deny messages fmt clean programs
 
 CARGO ?= cargo
-# What `make soak`, `bench` and `guard` measure. Where it is not given: what Cargo builds, and
-# for the last two what ships.
+# The binary that `make soak`, `bench` and `guard` measure. Default: Cargo's for soak, dist/ for
+# the other two.
 BINARY ?=
-# What `make bench` measures beside it, go for a stand-in that it builds, and the
-# socket of a driver that is running.
+# The binary that `make bench` compares with, or go for a stand-in that it builds, and the socket
+# of a driver that is running.
 PEER ?=
 CSI_SOCKET ?=
 # 1: make guard writes its record.
 UPDATE ?=
-# What is built, packaged and tried: these programs, for these architectures; all where they
-# are not given.
+# The programs and the architectures to build, package and try. Default: all.
 PROGRAM ?=
 export PROGRAM
 ARCHITECTURES := $(shell . packaging/lib.sh && echo $$ARCHITECTURES)
@@ -27,7 +26,7 @@ ARCH ?= $(ARCHITECTURES)
 ifeq ($(strip $(ARCH)),)
 $(error ARCH is empty; right would be some of: $(ARCHITECTURES))
 endif
-# What is released, and the key of gpg's that signs it.
+# The version to release, and the gpg key that signs it.
 VERSION ?=
 SIGN_KEY ?=
 # 1: make try-airgap leaves out gRPC's C-core, which compiles for minutes.
@@ -37,7 +36,7 @@ OFFLINE ?=
 ifneq ($(filter-out 1,$(OFFLINE) $(QUICK)),)
 $(error OFFLINE=$(OFFLINE) QUICK=$(QUICK): right would be 1, or nothing)
 endif
-# Scripts read these as they are given.
+# The scripts read these from the environment.
 export VERSION SIGN_KEY QUICK BINARY PEER CSI_SOCKET UPDATE
 
 # C-core's objects outlive `make clean` where ccache is installed. It is never
@@ -68,12 +67,12 @@ help:
 	@echo 'make interop    the tests with drivers on grpc-go, grpcio, grpc-js and tonic'
 	@echo 'make fuzz       fuzz each target for TIME=60 seconds; TARGET=head takes one'
 	@echo 'make deny       hold the packages to deny.toml: licences, bans, sources, advisories'
-	@echo 'make build      build target/release/livenessprobe, for this machine; OFFLINE=1'
+	@echo 'make build      build the programs into target/release/, for this machine; OFFLINE=1'
 	@echo '                downloads and installs nothing'
-	@echo 'make static     build dist/livenessprobe-linux-* as shipped:'
+	@echo 'make static     build dist/<program>-linux-* as shipped:'
 	@echo '                $(ARCHITECTURES); ARCH=arm64 builds one, PROGRAM=name one program'
 	@echo 'make try-static run the tests on what is in dist/; other processors under qemu'
-	@echo 'make image      package dist/ as dist/livenessprobe-<version>.oci.tar'
+	@echo 'make image      package dist/ as dist/<program>-<version>.oci.tar'
 	@echo 'make try-image  run that image in podman, as locked in as a pod can be'
 	@echo 'make airgap     bundle the image, its sums, SBOM, manifests and source;'
 	@echo '                SIGN_KEY=... signs the sums with gpg'
