@@ -5,7 +5,7 @@ use std::io;
 use std::net::TcpStream;
 use std::time::{Instant, SystemTime};
 
-use program::panics;
+use program::panics::{self, Panic};
 use program::poll::Round;
 
 use crate::client::{Client, Read, Reading, Writing, Written};
@@ -83,13 +83,12 @@ impl<S: Site> Front<S> {
                 response.clone()
             } else {
                 let reply = match &ended.prepared {
-                    Some(prepared) => {
-                        panics::catch(|| self.site.reply(client.route, prepared)).ok()
-                    }
+                    Some(prepared) => panics::catch(|| self.site.reply(client.route, prepared))
+                        .unwrap_or_else(|panic| report(&panic)),
                     // The worker has logged its panic.
-                    None => None,
+                    None => bug(),
                 };
-                let response = self.render(&reply.unwrap_or_else(bug));
+                let response = self.render(&reply);
                 rendered.push((client.route, response.clone()));
                 response
             };
@@ -252,10 +251,7 @@ impl<S: Site> Front<S> {
                 return false;
             };
             let reply = panics::catch(|| site.immediate(client.route, client.arrived, immediate))
-                .unwrap_or_else(|panic| {
-                    log::error!(err = panic.to_string(); "Cannot answer a request, this is a bug");
-                    Some(bug())
-                })
+                .unwrap_or_else(|panic| Some(report(&panic)))
                 .or_else(|| (immediate == Immediate::Always).then(too_late));
             let is_answered = reply.is_some();
             replies.extend(reply);
@@ -371,8 +367,13 @@ fn too_late() -> Reply {
     Reply::plain(head::TOO_MANY.status, head::TOO_MANY.why)
 }
 
-/// The answer to a request for which this program has panicked.
-pub(crate) fn bug() -> Reply {
+/// Logs a panic in the site, and gives the answer to the request that caused it.
+pub(crate) fn report(panic: &Panic) -> Reply {
+    log::error!(err = panic.to_string(); "Cannot answer a request, this is a bug");
+    bug()
+}
+
+fn bug() -> Reply {
     Reply::plain(500, "this sidecar has a bug; see its log")
 }
 

@@ -65,7 +65,7 @@ impl Metrics {
         self.registry.register(Box::new(family))
     }
 
-    /// The text of all families, of at most [`TEXT_MAX`] bytes.
+    /// The text of all families, of at most 1 MiB.
     ///
     /// # Errors
     ///

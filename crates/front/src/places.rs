@@ -5,7 +5,7 @@ use std::time::Instant;
 use program::panics;
 
 use crate::client::{Client, Label, Reading};
-use crate::event_loop::bug;
+use crate::event_loop::report;
 use crate::front::Front;
 use crate::head::{self, Request, RequestError};
 use crate::held::Held;
@@ -58,8 +58,8 @@ impl<S: Site> Front<S> {
                 return self.answer_without_route(reading, request, &label, &reply, now);
             }
             Err(panic) => {
-                log::error!(err = panic.to_string(); "Cannot route a request, this is a bug");
-                return self.answer_without_route(reading, request, &label, &bug(), now);
+                let reply = report(&panic);
+                return self.answer_without_route(reading, request, &label, &reply, now);
             }
         };
         let client = Client {
