@@ -1,1 +1,37 @@
-//! To be written.
+//! Reads what the API server sends: lists, watch events and refusals, each trimmed to a record of
+//! what decisions need.
+//!
+//! An object passes through two types. Its [`Trim::Object`] derives `Deserialize` and names the
+//! fields that are read; serde_json skips all others, managedFields included, without an
+//! allocation. [`Trim::trim`] makes the record that stays of it, with the names that repeat taken
+//! from an [`Interner`]. Records deserialized at once would need no second type, but an
+//! implementation of `Deserialize` has no way to reach an interner.
+
+mod interner;
+mod line;
+mod list;
+mod meta;
+mod status;
+mod watch;
+
+pub use interner::Interner;
+pub use line::{LINE_MAX, Line, LineError};
+pub use list::{ITEM_MAX, ListError, list};
+pub use meta::{Meta, resource_version};
+pub use status::Status;
+pub use watch::{BadEvent, Event, event};
+
+use serde::de::DeserializeOwned;
+
+/// A record: the part of an object of the API that is kept.
+pub trait Trim: Sized + Send + Sync + 'static {
+    /// The fields that are read. A field that may be absent needs `#[serde(default)]`, and one that
+    /// Go may write as `null` (a slice or a map) an `Option`.
+    type Object: DeserializeOwned;
+
+    /// Keeps what is needed of an object.
+    fn trim(object: Self::Object, names: &Interner) -> Self;
+
+    /// The key, uid and version of the object.
+    fn meta(&self) -> &Meta;
+}
