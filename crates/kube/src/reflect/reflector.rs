@@ -1,0 +1,236 @@
+//! The states of a reflector.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Action, Backoff, Input, ListFrom};
+use crate::decode::{Event, Status, Trim};
+use crate::store::{Listing, Store};
+use crate::time::{Jitter, Moment};
+
+/// A watch that ends sooner than this and without an event has failed. Otherwise a server or a
+/// proxy that ends each watch at once would be asked without a pause.
+const SHORTEST_WATCH: Duration = Duration::from_secs(1);
+
+/// The limit of the random delay before a watch follows one that ended. When an API server stops,
+/// it ends all watches in the same moment
+/// (<https://github.com/kubernetes/kubernetes/issues/86430>).
+const RECONNECT_SPREAD: Duration = Duration::from_secs(1);
+
+/// A watch lasts so many seconds and up to as many again at random, so that watches that began
+/// together do not end together.
+const WATCH_SECONDS: u64 = 300;
+
+/// Keeps one store up to date.
+#[derive(Debug)]
+pub struct Reflector<T: 'static> {
+    store: Arc<Store<T>>,
+    jitter: Jitter,
+    backoff: Backoff,
+    state: State,
+    is_synced: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Request {
+    List(ListFrom),
+    Watch(u64),
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting {
+        until: Moment,
+        next: Request,
+    },
+    Listing(ListFrom),
+    Watching {
+        /// The version to resume from: that of the last event or bookmark.
+        version: u64,
+        opened: Option<Moment>,
+        has_event: bool,
+    },
+}
+
+impl<T: Trim> Reflector<T> {
+    /// A reflector that begins with a list as soon as it gets [`Input::Due`].
+    #[must_use]
+    pub fn new(store: Arc<Store<T>>, jitter: Jitter) -> Reflector<T> {
+        Reflector {
+            store,
+            jitter,
+            backoff: Backoff::default(),
+            state: State::Waiting {
+                until: Moment::default(),
+                next: Request::List(ListFrom::Any),
+            },
+            is_synced: false,
+        }
+    }
+
+    /// Whether the store has once been complete. Before that, a key that is missing may be one
+    /// that has not arrived.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.is_synced
+    }
+
+    /// Takes what has happened, changes the store, and says what to do. An input that does not
+    /// belong to the request in flight changes nothing.
+    pub fn step(&mut self, input: Input<T>, now: Moment) -> Vec<Action<T>> {
+        match self.state {
+            State::Waiting { until, next } => match input {
+                Input::Due if now < until => vec![Action::Wait(until)],
+                Input::Due => vec![self.send(next)],
+                _ => Vec::new(),
+            },
+            State::Listing(from) => self.listing(from, input, now),
+            State::Watching {
+                version,
+                opened,
+                has_event,
+            } => match input {
+                Input::Open => {
+                    self.state = State::Watching {
+                        version,
+                        opened: Some(now),
+                        has_event,
+                    };
+                    Vec::new()
+                }
+                Input::Event(event) => self.event(version, opened, event, now),
+                Input::Refused(status) => vec![self.watch_refused(version, &status, now)],
+                Input::Ended => {
+                    let has_failed = opened
+                        .is_none_or(|opened| !has_event && now.since(opened) < SHORTEST_WATCH);
+                    vec![if has_failed {
+                        self.back_off(Request::Watch(version), None, now)
+                    } else {
+                        let until = now + self.jitter.below(RECONNECT_SPREAD);
+                        self.wait(Request::Watch(version), until)
+                    }]
+                }
+                // The same line would come again and again if the watch were resumed. A list passes
+                // over events, and a type that is unknown is one of an event.
+                Input::Malformed => {
+                    let list = Request::List(ListFrom::NotOlder(version));
+                    vec![Action::Close, self.back_off(list, None, now)]
+                }
+                Input::Due | Input::Item(_) | Input::Listed(_) => Vec::new(),
+            },
+        }
+    }
+
+    fn listing(&mut self, from: ListFrom, input: Input<T>, now: Moment) -> Vec<Action<T>> {
+        match input {
+            Input::Item(record) => {
+                let change = self.store.put_listed(record);
+                change.map(Action::Changed).into_iter().collect()
+            }
+            Input::Listed(version) => {
+                let gone = self.store.end_list(version);
+                let mut actions: Vec<Action<T>> = gone.into_iter().map(Action::Changed).collect();
+                if !std::mem::replace(&mut self.is_synced, true) {
+                    actions.push(Action::Synced);
+                }
+                actions.push(self.send(Request::Watch(version)));
+                actions
+            }
+            // The server no longer has the version, or one server of several does not have it yet.
+            // The latest is asked for at once, as in client-go, and only once without a delay.
+            Input::Refused(status)
+                if from != ListFrom::Latest
+                    && (status.is_expired() || status.is_too_large_version) =>
+            {
+                vec![self.send(Request::List(ListFrom::Latest))]
+            }
+            Input::Refused(status) => {
+                vec![self.back_off(Request::List(from), status.retry_after, now)]
+            }
+            Input::Ended | Input::Malformed => {
+                vec![self.back_off(Request::List(from), None, now)]
+            }
+            Input::Due | Input::Open | Input::Event(_) => Vec::new(),
+        }
+    }
+
+    fn event(
+        &mut self,
+        version: u64,
+        opened: Option<Moment>,
+        event: Event<T>,
+        now: Moment,
+    ) -> Vec<Action<T>> {
+        let (version, change) = match event {
+            Event::Added(record) | Event::Modified(record) => {
+                (record.meta().resource_version(), self.store.put(record))
+            }
+            Event::Deleted(record) => {
+                (record.meta().resource_version(), self.store.remove(&record))
+            }
+            Event::Bookmark(version) => {
+                self.store.reached(version);
+                (version, None)
+            }
+            Event::Error(status) => {
+                return vec![Action::Close, self.watch_refused(version, &status, now)];
+            }
+        };
+        self.state = State::Watching {
+            version,
+            opened,
+            has_event: true,
+        };
+        change.map(Action::Changed).into_iter().collect()
+    }
+
+    /// A refusal of a watch, in its response or as an event. One that concerns the moment (401, 403,
+    /// 429, 5xx) leaves the version as it is; after any other the watch would be refused again, so a
+    /// list comes before the next one.
+    fn watch_refused(&mut self, version: u64, status: &Status, now: Moment) -> Action<T> {
+        let keeps_version = !status.is_expired()
+            && !status.is_too_large_version
+            && matches!(status.code, 0 | 401 | 403 | 429 | 500..);
+        let next = if keeps_version {
+            Request::Watch(version)
+        } else {
+            Request::List(ListFrom::NotOlder(version))
+        };
+        self.back_off(next, status.retry_after, now)
+    }
+
+    fn back_off(&mut self, next: Request, retry_after: Option<Duration>, now: Moment) -> Action<T> {
+        let until = self.backoff.failed(retry_after, &mut self.jitter, now);
+        self.wait(next, until)
+    }
+
+    fn wait(&mut self, next: Request, until: Moment) -> Action<T> {
+        self.state = State::Waiting { until, next };
+        Action::Wait(until)
+    }
+
+    fn send(&mut self, request: Request) -> Action<T> {
+        match request {
+            Request::List(from) => {
+                self.store.begin_list(match from {
+                    ListFrom::Latest => Listing::Consistent,
+                    ListFrom::Any | ListFrom::NotOlder(_) => Listing::Cached,
+                });
+                self.state = State::Listing(from);
+                Action::List(from)
+            }
+            Request::Watch(version) => {
+                self.state = State::Watching {
+                    version,
+                    opened: None,
+                    has_event: false,
+                };
+                let spread = self.jitter.below(Duration::from_secs(WATCH_SECONDS));
+                Action::Watch {
+                    resource_version: version,
+                    timeout_seconds: WATCH_SECONDS + spread.as_secs(),
+                }
+            }
+        }
+    }
+}
