@@ -1,1 +1,182 @@
-//! To be written.
+//! The work queue of a controller: [`State`] decides, and [`Queue`] lets threads wait for it.
+
+mod figures;
+mod state;
+
+use std::ops::Deref;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+pub use figures::{BOUNDS, Figures, Histogram};
+pub use state::{Backoff, Lane, State, Taken};
+
+use crate::time::Moment;
+
+/// The longest wait without a look at the clock. A condition variable waits by CLOCK_MONOTONIC,
+/// which stands still while the machine is suspended, so after a resume a delay could be late by
+/// the time of the suspend.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// A [`State`] that many threads share: one lock and one condition variable, and no thread of its
+/// own, because the workers that wait for a key wait for the next delay as well.
+pub struct Queue<K> {
+    state: Mutex<State<K>>,
+    /// Notified for every change that can end a wait, and always all waiting threads: they wait
+    /// for different lanes, so one alone could be the wrong one.
+    changed: Condvar,
+    clock: Box<dyn Fn() -> Moment + Send + Sync>,
+}
+
+/// What [`Queue::take`] waited for.
+pub enum Work<'a, K: Clone + Ord> {
+    /// A key for this worker alone.
+    Key(InWork<'a, K>),
+    /// Nothing became ready in time. A worker that ends now leaves the delays to the others, and
+    /// the last one has to stay while [`Queue::next_due`] names a moment.
+    Nothing,
+    /// The queue was shut down, and the worker should end.
+    ShutDown,
+}
+
+impl<K: Clone + Ord> Queue<K> {
+    /// An empty queue that reads the time from `clock`.
+    pub fn new(clock: impl Fn() -> Moment + Send + Sync + 'static) -> Queue<K> {
+        Queue {
+            state: Mutex::new(State::new()),
+            changed: Condvar::new(),
+            clock: Box::new(clock),
+        }
+    }
+
+    /// [`State::add`], and wakes a worker.
+    pub fn add(&self, key: &K, lane: Lane) {
+        self.change(|state, now| state.add(key, lane, now));
+    }
+
+    /// [`State::add_after`], and lets the workers wait no longer than this delay.
+    pub fn add_after(&self, key: &K, lane: Lane, delay: Duration) {
+        self.change(|state, now| state.add_after(key, lane, delay, now));
+    }
+
+    /// [`State::forget`].
+    pub fn forget(&self, key: &K) {
+        self.lock().forget(key);
+    }
+
+    /// [`State::next_due`].
+    #[must_use]
+    pub fn next_due(&self) -> Option<Moment> {
+        self.lock().next_due()
+    }
+
+    /// [`State::figures`].
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        // The lock is taken before the clock is read, here and below. Otherwise the moments that
+        // the state sees could go backwards.
+        let mut state = self.lock();
+        state.figures((self.clock)())
+    }
+
+    /// [`State::drain`], and wakes all workers.
+    pub fn drain(&self) {
+        self.change(|state, _| state.drain());
+    }
+
+    /// [`State::stop`], and wakes all workers.
+    pub fn stop(&self) {
+        self.change(|state, _| state.stop());
+    }
+
+    /// Takes the key that has been ready for longest, in one lane or in both, and waits for one
+    /// for as long as `patience`.
+    pub fn take(&self, lane: Option<Lane>, patience: Duration) -> Work<'_, K> {
+        let mut state = self.lock();
+        let mut now = (self.clock)();
+        let end = now + patience;
+        loop {
+            let due = match state.take(lane, now) {
+                Taken::Key(key) => return Work::Key(InWork { queue: self, key }),
+                Taken::ShutDown => return Work::ShutDown,
+                Taken::Nothing(_) if now >= end => return Work::Nothing,
+                Taken::Nothing(due) => due,
+            };
+            let until = due.map_or(end, |due| due.min(end));
+            state = self.wait(state, until.since(now));
+            now = (self.clock)();
+        }
+    }
+
+    /// Waits until a shutdown has come to its end, for as long as `patience`. Returns whether it
+    /// has.
+    pub fn wait_until_finished(&self, patience: Duration) -> bool {
+        let mut state = self.lock();
+        let mut now = (self.clock)();
+        let end = now + patience;
+        while !state.is_finished() && now < end {
+            state = self.wait(state, end.since(now));
+            now = (self.clock)();
+        }
+        state.is_finished()
+    }
+
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State<K>>,
+        limit: Duration,
+    ) -> MutexGuard<'a, State<K>> {
+        self.changed
+            .wait_timeout(state, limit.min(WAIT_MAX))
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut State<K>, Moment) -> R) -> R {
+        let mut state = self.lock();
+        let result = change(&mut state, (self.clock)());
+        drop(state);
+        self.changed.notify_all();
+        result
+    }
+
+    /// A panic under the lock is a bug of this module. The state is used on, because a queue that
+    /// stands still for good would be worse.
+    fn lock(&self) -> MutexGuard<'_, State<K>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A key in work. The queue does not give it out again before this value is dropped, which a
+/// worker that panics does as well.
+pub struct InWork<'a, K: Clone + Ord> {
+    queue: &'a Queue<K>,
+    key: K,
+}
+
+impl<K: Clone + Ord> InWork<'_, K> {
+    /// The work failed: [`State::retry`].
+    #[must_use = "the delay belongs into the log line of the failure"]
+    pub fn retry(self, backoff: Backoff) -> Duration {
+        self.queue
+            .change(|state, now| state.retry(&self.key, backoff, now))
+    }
+
+    /// The work succeeded: [`State::forget`].
+    pub fn succeed(self) {
+        self.queue.forget(&self.key);
+    }
+}
+
+impl<K: Clone + Ord> Deref for InWork<'_, K> {
+    type Target = K;
+
+    fn deref(&self) -> &K {
+        &self.key
+    }
+}
+
+impl<K: Clone + Ord> Drop for InWork<'_, K> {
+    fn drop(&mut self) {
+        self.queue.change(|state, now| state.done(&self.key, now));
+    }
+}

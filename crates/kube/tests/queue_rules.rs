@@ -1,0 +1,241 @@
+//! The work queue: a few rules one by one, and its threads.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kube::queue::{Backoff, Lane, Queue, State, Taken, Work};
+use kube::time::Moment;
+
+const BACKOFF: Backoff = Backoff {
+    base: Duration::from_secs(1),
+    max: Duration::from_secs(300),
+};
+
+/// Longer than any test takes.
+const LONG: Duration = Duration::from_secs(600);
+
+fn at(milliseconds: u64) -> Moment {
+    Moment::since_boot(Duration::from_millis(milliseconds))
+}
+
+fn queue() -> Queue<u32> {
+    let start = Instant::now();
+    Queue::new(move || Moment::since_boot(start.elapsed()))
+}
+
+#[test]
+fn delays_double_up_to_the_longest() {
+    let delays: Vec<_> = (0..12).map(|n| BACKOFF.delay(n).as_secs()).collect();
+    assert_eq!(delays, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+    assert_eq!(BACKOFF.delay(u32::MAX), BACKOFF.max);
+    let long = Backoff {
+        base: Duration::MAX,
+        max: Duration::MAX,
+    };
+    assert_eq!(long.delay(9), Duration::MAX);
+}
+
+#[test]
+fn a_delay_ends_neither_early_nor_for_a_longer_one() {
+    let mut state = State::new();
+    state.add_after(&"key", Lane::First, Duration::from_millis(500), at(0));
+    state.add_after(&"key", Lane::First, Duration::from_millis(900), at(0));
+    assert_eq!(state.take(None, at(499)), Taken::Nothing(Some(at(500))));
+    state.add_after(&"key", Lane::First, Duration::from_millis(100), at(300));
+    assert_eq!(state.take(None, at(500)), Taken::Key("key"));
+    state.done(&"key", at(500));
+    assert_eq!(state.take(None, at(10_000)), Taken::Nothing(None));
+}
+
+#[test]
+fn keys_are_given_out_in_the_order_in_which_they_became_ready() {
+    let mut state = State::new();
+    state.add_after(&"delayed", Lane::Second, Duration::from_millis(100), at(0));
+    state.add(&"before", Lane::First, at(99));
+    state.add(&"after", Lane::First, at(101));
+    for expected in ["before", "delayed", "after"] {
+        assert_eq!(state.take(None, at(500)), Taken::Key(expected));
+    }
+}
+
+#[test]
+fn a_lane_is_not_held_back_by_the_other_one() {
+    let mut state = State::new();
+    state.add(&1, Lane::Second, at(0));
+    state.add(&2, Lane::Second, at(1));
+    state.add(&3, Lane::First, at(2));
+    assert_eq!(state.take(Some(Lane::First), at(3)), Taken::Key(3));
+    assert_eq!(state.take(Some(Lane::First), at(3)), Taken::Nothing(None));
+    // An attach that has become a detach keeps its place.
+    state.add(&2, Lane::First, at(4));
+    state.add(&4, Lane::First, at(4));
+    assert_eq!(state.take(Some(Lane::First), at(5)), Taken::Key(2));
+    assert_eq!(state.take(None, at(5)), Taken::Key(1));
+}
+
+#[test]
+fn the_figures_are_those_of_client_go() {
+    let mut state = State::new();
+    state.add(&1, Lane::First, at(0));
+    state.add(&1, Lane::First, at(1));
+    state.add(&2, Lane::First, at(5));
+    assert_eq!(state.take(None, at(10)), Taken::Key(1));
+    state.add(&1, Lane::First, at(11));
+    state.retry(&1, BACKOFF, at(12));
+    let figures = state.figures(at(20));
+    assert_eq!((figures.depth, figures.adds, figures.retries), (2, 3, 1));
+    assert_eq!((figures.in_work, figures.delayed), (1, 1));
+    assert_eq!(figures.oldest, Duration::from_millis(15));
+    assert_eq!(figures.unfinished, Duration::from_millis(10));
+    assert_eq!(figures.longest_running, Duration::from_millis(10));
+    assert_eq!(figures.waited.sum, Duration::from_millis(10));
+    state.done(&1, at(30));
+    assert_eq!(state.take(None, at(31)), Taken::Key(2));
+    assert_eq!(state.take(None, at(32)), Taken::Key(1));
+    let figures = state.figures(at(32));
+    assert_eq!(figures.worked.sum, Duration::from_millis(20));
+    // The second wait of the first key began when it was added in its work.
+    assert_eq!(figures.waited.sum, Duration::from_millis(10 + 26 + 21));
+}
+
+#[test]
+fn a_worker_waits_for_a_key_and_for_a_delay() {
+    let queue = queue();
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| match queue.take(Some(Lane::First), LONG) {
+            Work::Key(key) => *key,
+            _ => 0,
+        });
+        queue.add(&1, Lane::Second);
+        queue.add(&2, Lane::First);
+        assert_eq!(worker.join().unwrap(), 2);
+    });
+    let delay = Duration::from_millis(30);
+    let begin = Instant::now();
+    queue.add_after(&3, Lane::First, delay);
+    assert!(matches!(queue.take(Some(Lane::First), LONG), Work::Key(_)));
+    assert!(begin.elapsed() >= delay);
+    let patience = Duration::from_millis(1);
+    assert!(matches!(
+        queue.take(Some(Lane::First), patience),
+        Work::Nothing
+    ));
+}
+
+#[test]
+fn a_delay_ends_by_the_clock_that_the_queue_was_given() {
+    let time = Arc::new(AtomicU64::new(0));
+    let clock = Arc::clone(&time);
+    let queue = Queue::new(move || at(clock.load(Ordering::Relaxed)));
+    queue.add_after(&1, Lane::First, Duration::from_secs(60));
+    assert!(matches!(queue.take(None, Duration::ZERO), Work::Nothing));
+    assert_eq!(queue.next_due(), Some(at(60_000)));
+    time.store(60_000, Ordering::Relaxed);
+    assert!(matches!(queue.take(None, Duration::ZERO), Work::Key(_)));
+}
+
+#[test]
+fn a_worker_that_panics_gives_its_key_back() {
+    let queue = queue();
+    queue.add(&1, Lane::First);
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            let _work = queue.take(None, LONG);
+            panic!("a worker's bug");
+        });
+        assert!(worker.join().is_err());
+    });
+    assert_eq!(queue.figures().in_work, 0);
+    queue.add(&1, Lane::First);
+    assert!(matches!(queue.take(None, LONG), Work::Key(_)));
+}
+
+#[test]
+fn a_stop_wakes_the_workers_and_waits_for_work_that_is_left() {
+    let queue = queue();
+    queue.add(&1, Lane::First);
+    let Work::Key(key) = queue.take(None, LONG) else {
+        panic!("no key");
+    };
+    thread::scope(|scope| {
+        let (sender, waits) = mpsc::channel();
+        let queue = &queue;
+        let idle = scope.spawn(move || {
+            sender.send(()).unwrap();
+            matches!(queue.take(None, LONG), Work::ShutDown)
+        });
+        waits.recv().unwrap();
+        queue.add(&1, Lane::First);
+        queue.stop();
+        assert!(idle.join().unwrap());
+        assert!(!queue.wait_until_finished(Duration::from_millis(1)));
+        let waiting = scope.spawn(|| queue.wait_until_finished(LONG));
+        drop(key);
+        assert!(waiting.join().unwrap());
+    });
+    assert!(matches!(queue.take(None, LONG), Work::ShutDown));
+}
+
+#[test]
+fn a_drain_gives_out_what_was_added_before_it() {
+    let queue = queue();
+    queue.add(&1, Lane::First);
+    queue.add(&2, Lane::First);
+    queue.add_after(&3, Lane::First, Duration::from_millis(1));
+    let Work::Key(key) = queue.take(None, LONG) else {
+        panic!("no key");
+    };
+    queue.add(&1, Lane::First);
+    queue.drain();
+    queue.add(&4, Lane::First);
+    drop(key);
+    let mut keys = Vec::new();
+    while let Work::Key(key) = queue.take(None, LONG) {
+        keys.push(*key);
+    }
+    assert_eq!(keys, [2, 1]);
+    assert!(queue.wait_until_finished(Duration::ZERO));
+}
+
+#[test]
+fn many_workers_lose_no_key_and_share_none() {
+    let queue = queue();
+    let in_work = [const { AtomicBool::new(false) }; 16];
+    let versions = [const { AtomicU64::new(0) }; 16];
+    let seen = Mutex::new(BTreeMap::new());
+    thread::scope(|scope| {
+        for worker in 0..4 {
+            let lane = (worker == 0).then_some(Lane::First);
+            let (queue, in_work, versions, seen) = (&queue, &in_work, &versions, &seen);
+            scope.spawn(move || {
+                while let Work::Key(key) = queue.take(lane, LONG) {
+                    let index = usize::try_from(*key).unwrap();
+                    assert!(!in_work[index].swap(true, Ordering::SeqCst));
+                    let version = versions[index].load(Ordering::SeqCst);
+                    seen.lock().unwrap().insert(*key, version);
+                    thread::yield_now();
+                    in_work[index].store(false, Ordering::SeqCst);
+                }
+            });
+        }
+        for round in 1..=500 {
+            for key in 0..16_u32 {
+                versions[usize::try_from(key).unwrap()].store(round, Ordering::SeqCst);
+                let lane = if key % 2 == 0 {
+                    Lane::First
+                } else {
+                    Lane::Second
+                };
+                queue.add(&key, lane);
+            }
+        }
+        queue.drain();
+        assert!(queue.wait_until_finished(LONG));
+    });
+    let seen = seen.into_inner().unwrap();
+    assert_eq!(seen.len(), 16);
+    assert!(seen.values().all(|version| *version == 500), "{seen:?}");
+}
