@@ -78,7 +78,7 @@ impl Jitter {
     /// A duration from zero to just below `limit`. A limit above 584 years counts as 584 years.
     pub fn below(&mut self, limit: Duration) -> Duration {
         let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-        let share = u128::from(limit) * u128::from(self.bits()) >> 32;
+        let share = (u128::from(limit) * u128::from(self.bits())) >> 32;
         Duration::from_nanos(u64::try_from(share).unwrap_or(u64::MAX))
     }
 }

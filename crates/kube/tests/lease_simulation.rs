@@ -1,6 +1,8 @@
 //! Elections in a simulated cluster: clocks that drift and stop, processes that are suspended and
 //! restarted, and an API server whose requests and responses are late or lost.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 

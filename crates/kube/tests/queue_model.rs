@@ -1,5 +1,7 @@
 //! The work queue against a naive one, through random operations.
 
+#![allow(clippy::panic, reason = "a test fails by a panic")]
+
 use std::time::Duration;
 
 use kube::queue::{Backoff, Lane, State, Taken};

@@ -11,11 +11,11 @@ use kube::time::Moment;
 
 const BACKOFF: Backoff = Backoff {
     base: Duration::from_secs(1),
-    max: Duration::from_secs(300),
+    max: Duration::from_mins(5),
 };
 
 /// Longer than any test takes.
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_mins(10);
 
 fn at(milliseconds: u64) -> Moment {
     Moment::since_boot(Duration::from_millis(milliseconds))
@@ -130,7 +130,7 @@ fn a_delay_ends_by_the_clock_that_the_queue_was_given() {
     let time = Arc::new(AtomicU64::new(0));
     let clock = Arc::clone(&time);
     let queue = Queue::new(move || at(clock.load(Ordering::Relaxed)));
-    queue.add_after(&1, Lane::First, Duration::from_secs(60));
+    queue.add_after(&1, Lane::First, Duration::from_mins(1));
     assert!(matches!(queue.take(None, Duration::ZERO), Work::Nothing));
     assert_eq!(queue.next_due(), Some(at(60_000)));
     time.store(60_000, Ordering::Relaxed);

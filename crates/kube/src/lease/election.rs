@@ -150,7 +150,6 @@ impl Election {
                 self.version = None;
                 self.decide(now);
             }
-            (Some(InFlight::Get), Answer::Failed) => self.pause(now),
             (Some(InFlight::Write { at, .. }), Answer::Stored(record, version)) => {
                 self.see(record, version, now);
                 self.written(at, now);
@@ -162,7 +161,7 @@ impl Election {
                 }),
                 _,
             ) => self.step = Step::Get(now),
-            (Some(InFlight::Write { .. }), _) => self.pause(now),
+            (Some(InFlight::Get | InFlight::Write { .. }), _) => self.pause(now),
         }
     }
 
