@@ -278,6 +278,34 @@ fn a_request_that_hangs_is_not_a_lost_lease() {
     script.now += seconds(1);
     assert_eq!(script.run().len(), 2);
     assert!(script.leads());
+    assert!(script.losses().is_empty());
+}
+
+#[test]
+fn an_api_server_that_is_away_for_some_seconds_or_slow_costs_no_lease() {
+    let mut script = Script::new();
+    script.run();
+    script.sleep();
+    let back = script.now + seconds(4);
+    while script.now < back {
+        match script.next() {
+            Action::Send { .. } => script.answer(Answer::Failed),
+            Action::Sleep(until) => script.now += until.since(script.moment()),
+            Action::Rest => panic!("rest"),
+        }
+    }
+    script.run();
+    for _ in 0..100 {
+        script.sleep();
+        let Action::Send { request, limit } = script.next() else {
+            panic!("no renewal");
+        };
+        assert!(seconds(2) < limit);
+        script.now += seconds(2);
+        script.serve(&request);
+        assert!(script.leads());
+    }
+    assert!(script.losses().is_empty());
 }
 
 #[test]
