@@ -232,5 +232,5 @@ fn each_outside_package_has_the_owner_that_is_named() {
         }
         tried += 1;
     }
-    assert_eq!(tried, 9);
+    assert_eq!(tried, 11);
 }
