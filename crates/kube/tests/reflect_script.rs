@@ -225,13 +225,56 @@ fn watches_that_end_at_once_or_never_open_back_off() {
         while script.now.since(start) < Duration::from_hours(1) {
             let actions = script.step(Input::Ended);
             let (_, next) = script.wait(&actions);
-            assert_eq!(watch_version(&next), 10);
+            watches += 1;
+            if watches % 3 == 0 {
+                assert_eq!(next, Action::List(ListFrom::NotOlder(10)));
+                let actions = script.step(Input::Listed(10));
+                assert_eq!(watch_version(&actions[0]), 10);
+            } else {
+                assert_eq!(watch_version(&next), 10);
+            }
             if opens {
                 script.step(Input::Open);
             }
-            watches += 1;
         }
         assert!((60..140).contains(&watches), "{watches}");
+    }
+}
+
+#[test]
+fn a_watch_that_keeps_failing_leads_to_a_list_unless_it_makes_progress() {
+    let event_500 = || Input::Event(Event::Error(status(500, "InternalError")));
+    let event_0 = || Input::Event(Event::Error(status(0, "")));
+    let refused_503 = || Input::Refused(status(503, ""));
+    let failures: [&dyn Fn() -> Input<Record>; 4] =
+        [&event_500, &event_0, &refused_503, &|| Input::Ended];
+    for fail in failures {
+        let mut script = Script::watching(10);
+        for _ in 0..2 {
+            let actions = script.step(fail());
+            assert_eq!(watch_version(&script.wait(&actions).1), 10);
+        }
+        script.step(Input::Open);
+        script.step(Input::Event(Event::Bookmark(11)));
+        let mut watches = 0;
+        let list = loop {
+            let actions = script.step(fail());
+            match script.wait(&actions).1 {
+                list @ Action::List(_) => break list,
+                watch => assert_eq!(watch_version(&watch), 11),
+            }
+            watches += 1;
+            // An end right after a bookmark is no failure.
+            assert!(watches <= 3, "no list");
+        };
+        assert_eq!(list, Action::List(ListFrom::NotOlder(11)));
+        assert!(watches >= 2, "{watches}");
+    }
+    // A list would be the larger request to a server that has too many.
+    let mut script = Script::watching(10);
+    for _ in 0..20 {
+        let actions = script.step(Input::Refused(status(429, "TooManyRequests")));
+        assert_eq!(watch_version(&script.wait(&actions).1), 10);
     }
 }
 

@@ -21,6 +21,12 @@ const RECONNECT_SPREAD: Duration = Duration::from_secs(1);
 /// together do not end together.
 const WATCH_SECONDS: u64 = 300;
 
+/// After so many watches in succession that failed without an event or a bookmark, a list comes
+/// before the next one. client-go lists after each such failure but for a refused connection and
+/// 429; a few watches more cost the server less than a list, and a version that the server cannot
+/// serve does not come back without a limit.
+const FAILED_WATCHES_MAX: u32 = 3;
+
 /// Keeps one store up to date.
 #[derive(Debug)]
 pub struct Reflector<T: 'static> {
@@ -28,6 +34,8 @@ pub struct Reflector<T: 'static> {
     jitter: Jitter,
     backoff: Backoff,
     state: State,
+    /// Since the last event, bookmark or complete list.
+    failed_watches: u32,
     is_synced: bool,
 }
 
@@ -64,6 +72,7 @@ impl<T: Trim> Reflector<T> {
                 until: Moment::default(),
                 next: Request::List(ListFrom::Any),
             },
+            failed_watches: 0,
             is_synced: false,
         }
     }
@@ -104,7 +113,7 @@ impl<T: Trim> Reflector<T> {
                     let has_failed = opened
                         .is_none_or(|opened| !has_event && now.since(opened) < SHORTEST_WATCH);
                     vec![if has_failed {
-                        self.back_off(Request::Watch(version), None, now)
+                        self.watch_failed(version, None, now)
                     } else {
                         let until = now + self.jitter.below(RECONNECT_SPREAD);
                         self.wait(Request::Watch(version), until)
@@ -128,6 +137,7 @@ impl<T: Trim> Reflector<T> {
                 change.map(Action::Changed).into_iter().collect()
             }
             Input::Listed(version) => {
+                self.failed_watches = 0;
                 let gone = self.store.end_list(version);
                 let mut actions: Vec<Action<T>> = gone.into_iter().map(Action::Changed).collect();
                 if !std::mem::replace(&mut self.is_synced, true) {
@@ -176,6 +186,7 @@ impl<T: Trim> Reflector<T> {
                 return vec![Action::Close, self.watch_refused(version, &status, now)];
             }
         };
+        self.failed_watches = 0;
         self.state = State::Watching {
             version,
             opened,
@@ -186,17 +197,35 @@ impl<T: Trim> Reflector<T> {
 
     /// A refusal of a watch, in its response or as an event. One that concerns the moment (401, 403,
     /// 429, 5xx) leaves the version as it is; after any other the watch would be refused again, so a
-    /// list comes before the next one.
+    /// list comes before the next one. A server that has too many requests (429) gets no list, which
+    /// is the larger request, however often it refuses.
     fn watch_refused(&mut self, version: u64, status: &Status, now: Moment) -> Action<T> {
         let keeps_version = !status.is_expired()
             && !status.is_too_large_version
             && matches!(status.code, 0 | 401 | 403 | 429 | 500..);
-        let next = if keeps_version {
+        if !keeps_version {
+            let list = Request::List(ListFrom::NotOlder(version));
+            self.back_off(list, status.retry_after, now)
+        } else if status.code == 429 {
+            self.back_off(Request::Watch(version), status.retry_after, now)
+        } else {
+            self.watch_failed(version, status.retry_after, now)
+        }
+    }
+
+    fn watch_failed(
+        &mut self,
+        version: u64,
+        retry_after: Option<Duration>,
+        now: Moment,
+    ) -> Action<T> {
+        self.failed_watches = self.failed_watches.saturating_add(1);
+        let next = if self.failed_watches < FAILED_WATCHES_MAX {
             Request::Watch(version)
         } else {
             Request::List(ListFrom::NotOlder(version))
         };
-        self.back_off(next, status.retry_after, now)
+        self.back_off(next, retry_after, now)
     }
 
     fn back_off(&mut self, next: Request, retry_after: Option<Duration>, now: Moment) -> Action<T> {
