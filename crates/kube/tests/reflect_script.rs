@@ -379,6 +379,38 @@ fn a_list_that_breaks_off_removes_nothing_and_is_asked_for_again() {
 }
 
 #[test]
+fn a_replica_that_leads_again_lists_the_latest_before_it_is_synced() {
+    let mut script = Script::watching(10);
+    script.step(Input::Event(Event::Added(record(1, 1, 11))));
+    script.reflector.relist();
+    assert!(!script.reflector.is_synced());
+    // What is left of the request that was in flight changes nothing.
+    let late = Input::Event(Event::Added(record(2, 2, 12)));
+    assert!(script.step(late).is_empty());
+    assert_eq!(script.store.len(), 1);
+    assert_eq!(script.step(Input::Due), [Action::List(ListFrom::Latest)]);
+    let actions = script.step(Input::Ended);
+    assert!(!script.reflector.is_synced());
+    assert_eq!(script.wait(&actions).1, Action::List(ListFrom::Latest));
+    match &script.step(Input::Listed(30))[..] {
+        [Action::Changed(change), Action::Synced, watch] => {
+            assert_eq!(change.before(), Some(&record(1, 1, 11)));
+            assert_eq!(watch_version(watch), 30);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(script.reflector.is_synced());
+    // A delay that the server has asked for is kept.
+    let mut refusal = status(429, "TooManyRequests");
+    refusal.retry_after = Some(Duration::from_secs(20));
+    let actions = script.step(Input::Refused(refusal));
+    script.reflector.relist();
+    let (time, next) = script.wait(&actions);
+    assert!(seconds(20.0..21.0, time), "{time:?}");
+    assert_eq!(next, Action::List(ListFrom::Latest));
+}
+
+#[test]
 fn an_event_that_cannot_be_read_is_passed_over_by_a_list() {
     let mut script = Script::watching(10);
     script.step(Input::Event(Event::Bookmark(15)));

@@ -61,7 +61,8 @@ enum State {
 }
 
 impl<T: Trim> Reflector<T> {
-    /// A reflector that begins with a list as soon as it gets [`Input::Due`].
+    /// A reflector that begins with a list as soon as it gets [`Input::Due`]. The store is a new one:
+    /// the first list may show any state, also one older than that of a store which was used before.
     #[must_use]
     pub fn new(store: Arc<Store<T>>, jitter: Jitter) -> Reflector<T> {
         Reflector {
@@ -77,8 +78,26 @@ impl<T: Trim> Reflector<T> {
         }
     }
 
-    /// Whether the store has once been complete. Before that, a key that is missing may be one
-    /// that has not arrived.
+    /// Begins again with a list of the latest state, after a time in which the store was not kept up
+    /// to date, or before a replica that leads again acts. Until that list is complete, the store is
+    /// not synced. The caller closes the request in flight and gives [`Input::Due`]; a delay that
+    /// has not passed still counts.
+    ///
+    /// The list comes from etcd, because only then the writes of the last leader are certain to be
+    /// in it. Few clients do this at a time, unlike after a restart of the API server.
+    pub fn relist(&mut self) {
+        let until = match self.state {
+            State::Waiting { until, .. } => until,
+            State::Listing(_) | State::Watching { .. } => Moment::default(),
+        };
+        let next = Request::List(ListFrom::Latest);
+        self.state = State::Waiting { until, next };
+        self.failed_watches = 0;
+        self.is_synced = false;
+    }
+
+    /// Whether the store has been complete, once or since the last [`Reflector::relist`]. Before
+    /// that, a key that is missing may be one that has not arrived.
     #[must_use]
     pub fn is_synced(&self) -> bool {
         self.is_synced
