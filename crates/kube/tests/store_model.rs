@@ -136,7 +136,7 @@ impl Model {
             Step::Put(key, uid, version) => {
                 self.reached = self.reached.max(version);
                 match self.records.get(&key) {
-                    Some(&(known, at)) if known == uid && at >= version => {}
+                    Some(&(_, at)) if at >= version => {}
                     _ => drop(self.records.insert(key, (uid, version))),
                 }
             }
@@ -383,6 +383,17 @@ fn a_response_that_comes_after_the_deletion_does_not_bring_the_object_back() {
     assert!(store.put(record(1, 2, 13)).is_none());
     assert!(store.remove(&record(1, 1, 12)).is_none());
     assert_eq!(store.len(), 1);
+}
+
+#[test]
+fn a_late_event_of_an_earlier_object_does_not_replace_its_successor() {
+    let store = Store::new(&INDEXES);
+    store.put(record(1, 1, 10));
+    assert!(store.put_written(record(1, 2, 13)).is_some());
+    assert!(store.put(record(1, 1, 11)).is_none());
+    assert!(store.remove(&record(1, 1, 12)).is_none());
+    assert!(store.put(record(1, 2, 13)).is_none());
+    assert!(store.put(record(1, 3, 15)).is_some());
 }
 
 #[test]

@@ -121,15 +121,16 @@ impl<T: Trim> Records<T> {
         self.slots.len()
     }
 
-    /// A watch reports an object in order, so another uid is a later object, although no deletion
-    /// was reported between the two.
+    /// The version alone decides, also between two uids. A watch reports in order, but the response
+    /// to a write of our own may be ahead of it: then a late event of the earlier object must not
+    /// replace its successor.
     pub fn put(&mut self, record: T) -> Option<Change<T>> {
         let meta = record.meta();
         self.reached = self.reached.max(meta.resource_version());
-        let is_newer = self.slots.get(meta.key()).is_none_or(|slot| {
-            let known = slot.record.meta();
-            known.uid() != meta.uid() || known.resource_version() < meta.resource_version()
-        });
+        let is_newer = self
+            .slots
+            .get(meta.key())
+            .is_none_or(|slot| slot.record.meta().resource_version() < meta.resource_version());
         is_newer.then(|| self.enter(record))
     }
 
