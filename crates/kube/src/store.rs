@@ -78,6 +78,19 @@ impl<T: Trim> Store<T> {
 
     /// Takes the object in the response to a write of our own, so that the next decision sees it
     /// before the watch reports it.
+    ///
+    /// The caller judges the change exactly as that of an event. The response also contains what
+    /// others have changed before our write, such as a `deletionTimestamp`, and the events of those
+    /// changes and of our own will then be no news: nothing else reports them. Dropping the change
+    /// is therefore refused:
+    ///
+    /// ```compile_fail
+    /// #![deny(unused_must_use)]
+    /// fn drops<T: kube::decode::Trim>(store: &kube::store::Store<T>, record: T) {
+    ///     store.put_written(record);
+    /// }
+    /// ```
+    #[must_use = "nothing else reports what others changed before this write"]
     pub fn put_written(&self, record: T) -> Option<Change<T>> {
         lock(&self.0).put_written(record)
     }

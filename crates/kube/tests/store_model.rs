@@ -323,7 +323,8 @@ proptest! {
             // A response is of a version that the server has reached.
             let version = index.index(upto.max(1)) + 1;
             if let (key, Some(uid)) = history.0[version - 1] {
-                store.put_written(record(key, uid, u64::try_from(version).unwrap()));
+                let record = record(key, uid, u64::try_from(version).unwrap());
+                let _ = store.put_written(record);
             }
         };
         let list = |version: usize, consistent, ended, write: Option<&prop::sample::Index>| {
@@ -386,6 +387,21 @@ fn a_response_that_comes_after_the_deletion_does_not_bring_the_object_back() {
 }
 
 #[test]
+fn a_response_reports_the_change_of_another_client_that_its_events_no_longer_do() {
+    let store = Store::new(&INDEXES);
+    store.put(record(1, 1, 10));
+    // Another client writes version 12, which our write at 14 contains.
+    match store.put_written(record(1, 1, 14)) {
+        Some(Change::Updated { before, after }) => {
+            assert_eq!((&*before, &*after), (&record(1, 1, 10), &record(1, 1, 14)));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(store.put(record(1, 1, 12)).is_none());
+    assert!(store.put(record(1, 1, 14)).is_none());
+}
+
+#[test]
 fn a_late_event_of_an_earlier_object_does_not_replace_its_successor() {
     let store = Store::new(&INDEXES);
     store.put(record(1, 1, 10));
@@ -412,9 +428,9 @@ fn a_consistent_list_overrules_versions_of_before_a_restore() {
 fn a_consistent_list_does_not_overrule_a_write_that_came_in_its_midst() {
     let store = Store::new(&INDEXES);
     store.begin_list(Listing::Consistent);
-    store.put_written(record(1, 1, 12));
+    assert!(store.put_written(record(1, 1, 12)).is_some());
     assert!(store.put_listed(record(1, 1, 10)).is_none());
-    store.put_written(record(2, 2, 13));
+    assert!(store.put_written(record(2, 2, 13)).is_some());
     assert!(store.end_list(11).is_empty());
     assert_eq!(store.len(), 2);
 }
