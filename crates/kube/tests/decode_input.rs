@@ -393,3 +393,13 @@ fn names_are_shared_and_unused_ones_go() {
     assert!(names.len() <= 256, "{}", names.len());
     assert!(Arc::ptr_eq(&kept, &names.intern("kept")));
 }
+
+#[test]
+fn a_text_that_is_larger_than_any_name_is_not_kept() {
+    let names = Interner::default();
+    let name = "x".repeat(512);
+    assert!(Arc::ptr_eq(&names.intern(&name), &names.intern(&name)));
+    let large = "x".repeat(513);
+    assert_eq!(*names.intern(&large), *large);
+    assert_eq!(names.len(), 1);
+}

@@ -8,6 +8,10 @@ use program::threads::lock;
 /// The smallest number of texts at which unused ones are looked for.
 const PRUNE_MIN: usize = 256;
 
+/// The most bytes of a text that is kept. Names of the API have at most 253, and finalizers 317. As
+/// pruning counts texts and not bytes, larger ones that no record holds could fill the memory.
+const KEPT_MAX: usize = 512;
+
 /// A set of shared texts. A text that no record holds any more goes at the next prune, so names of
 /// nodes that come and go do not pile up.
 #[derive(Debug, Default)]
@@ -21,9 +25,12 @@ struct Texts {
 }
 
 impl Interner {
-    /// The shared copy of `text`.
+    /// The shared copy of `text`, or a copy of its own for one that is larger than any name.
     #[must_use]
     pub fn intern(&self, text: &str) -> Arc<str> {
+        if text.len() > KEPT_MAX {
+            return Arc::from(text);
+        }
         let mut inner = lock(&self.0);
         if let Some(shared) = inner.texts.get(text) {
             return Arc::clone(shared);
