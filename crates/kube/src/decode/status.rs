@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use program::escape;
 use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
 
 /// What the API server gave as the reason of a refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -35,7 +36,37 @@ struct Fields {
 #[serde(default, rename_all = "camelCase")]
 struct Details {
     retry_after_seconds: Option<i64>,
-    causes: Option<Vec<Cause>>,
+    causes: Option<Causes>,
+}
+
+/// Whether one of the causes is `ResourceVersionTooLarge`. They are not collected: on a line of
+/// 4 MiB they would be a million, and take several times as many bytes as the line.
+#[derive(Default)]
+struct Causes {
+    has_too_large_version: bool,
+}
+
+impl<'de> Deserialize<'de> for Causes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Causes, D::Error> {
+        struct Fold;
+        impl<'de> Visitor<'de> for Fold {
+            type Value = Causes;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an array of causes")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Causes, A::Error> {
+                let mut causes = Causes::default();
+                while let Some(cause) = array.next_element::<Cause>()? {
+                    causes.has_too_large_version |=
+                        cause.reason.as_deref() == Some("ResourceVersionTooLarge");
+                }
+                Ok(causes)
+            }
+        }
+        deserializer.deserialize_seq(Fold)
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -50,12 +81,8 @@ impl From<Fields> for Status {
         let details = fields.details.unwrap_or_default();
         // As client-go's `apierrors.HasStatusCause` and reflector do: servers before 1.20 give no
         // cause, only the text.
-        let is_too_large_version = details.causes.unwrap_or_default().iter().any(|cause| {
-            cause
-                .reason
-                .as_deref()
-                .is_some_and(|reason| reason == "ResourceVersionTooLarge")
-        }) || message.contains("Too large resource version");
+        let is_too_large_version = details.causes.unwrap_or_default().has_too_large_version
+            || message.contains("Too large resource version");
         Status {
             code: fields
                 .code
