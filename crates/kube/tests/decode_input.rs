@@ -383,6 +383,20 @@ fn a_line_goes_on_after_a_read_timed_out() {
 }
 
 #[test]
+fn the_start_of_a_line_is_not_joined_with_another_stream() {
+    let mut line = Line::default();
+    let mut first = BufReader::new(Pieces(b"ab", 9, Some(io::ErrorKind::ConnectionReset)));
+    assert!(matches!(line.read(&mut first), Err(LineError::Io(_))));
+    assert_eq!(line.read(&mut &b"c\n"[..]).unwrap(), Some(&b"c"[..]));
+    for kind in [io::ErrorKind::TimedOut, io::ErrorKind::WouldBlock] {
+        let mut first = BufReader::new(Pieces(b"ab", 9, Some(kind)));
+        assert!(matches!(line.read(&mut first), Err(LineError::Io(_))));
+        line.clear();
+        assert_eq!(line.read(&mut &b"c\n"[..]).unwrap(), Some(&b"c"[..]));
+    }
+}
+
+#[test]
 fn names_are_shared_and_unused_ones_go() {
     let names = Interner::default();
     let kept = names.intern("kept");

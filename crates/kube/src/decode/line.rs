@@ -45,8 +45,9 @@ impl Line {
     ///
     /// # Errors
     ///
-    /// See [`LineError`]. After an [`LineError::Io`] that is a timeout, the next call goes on
-    /// within the same line.
+    /// See [`LineError`]. After an [`LineError::Io`] that is a timeout (`TimedOut` or `WouldBlock`),
+    /// the next call goes on within the same line; after any other error it begins a new one. A
+    /// caller that gives a stream up after a timeout calls [`Line::clear`] before it reads another.
     pub fn read(&mut self, reader: &mut impl BufRead) -> Result<Option<&[u8]>, LineError> {
         if self.is_complete {
             self.clear();
@@ -55,7 +56,13 @@ impl Line {
             let available = match reader.fill_buf() {
                 Ok(available) => available,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(LineError::Io(error)),
+                Err(error) => {
+                    use io::ErrorKind::{TimedOut, WouldBlock};
+                    if !matches!(error.kind(), TimedOut | WouldBlock) {
+                        self.clear();
+                    }
+                    return Err(LineError::Io(error));
+                }
             };
             if available.is_empty() {
                 return if self.buffer.is_empty() {
@@ -93,7 +100,9 @@ impl Line {
         self.buffer.capacity()
     }
 
-    fn clear(&mut self) {
+    /// Forgets what has been read of a line, so that the start of one stream's event is not joined
+    /// with the next stream.
+    pub fn clear(&mut self) {
         self.is_complete = false;
         self.buffer.clear();
         self.buffer.shrink_to(KEPT_MAX);
