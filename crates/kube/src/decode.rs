@@ -16,7 +16,7 @@ mod watch;
 
 pub use interner::Interner;
 pub use line::{LINE_MAX, Line, LineError};
-pub use list::{ITEM_MAX, ListError, list};
+pub use list::{ITEM_MAX, ITEMS_MAX, LIST_MAX, ListError, list};
 pub use meta::{Meta, resource_version};
 pub use status::Status;
 pub use watch::{BadEvent, Event, event};

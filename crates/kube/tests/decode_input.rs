@@ -270,6 +270,31 @@ fn a_list_may_be_larger_than_what_one_object_may_be() {
 }
 
 #[test]
+fn an_endless_list_is_refused() {
+    struct Nothing(Meta);
+
+    impl Trim for Nothing {
+        type Object = serde::de::IgnoredAny;
+
+        fn trim(_: Self::Object, _: &Interner) -> Nothing {
+            Nothing(Meta::new("", "", "".into(), 0))
+        }
+
+        fn meta(&self) -> &Meta {
+            &self.0
+        }
+    }
+
+    // The test itself ends, also where the limit is not kept.
+    let items = "0,".repeat(3 << 20);
+    let body = br#"{"items":["#.chain(items.as_bytes());
+    let mut count = 0_u64;
+    let end = decode::list(body, &Interner::default(), |_: Nothing| count += 1);
+    assert!(matches!(end, Err(ListError::Io(_))), "{end:?}");
+    assert!((1 << 20..2 << 20).contains(&count), "{count}");
+}
+
+#[test]
 fn an_endless_object_and_a_deep_one_are_refused() {
     let start: &[u8] = br#"{"items":[{"metadata":{"name":""#;
     let (_, end) = read_list(start.chain(io::repeat(b'x')));

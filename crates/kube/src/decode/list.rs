@@ -17,6 +17,14 @@ use super::{Interner, Trim, resource_version};
 /// ahead: as much as a line of a watch may have.
 pub const ITEM_MAX: usize = super::LINE_MAX;
 
+/// The most items of a list, but for those that are read ahead. Kubernetes supports 150,000 pods,
+/// and a cluster has about as many objects of the kinds that are listed here.
+pub const ITEMS_MAX: u64 = 1 << 20;
+
+/// The most bytes of a list. The largest database that etcd recommends has 8 GiB, and no single kind
+/// of object fills half of it.
+pub const LIST_MAX: u64 = 4 << 30;
+
 /// The bytes that are read at once.
 const READ_BYTES: usize = 16 << 10;
 
@@ -48,7 +56,8 @@ impl std::error::Error for ListError {}
 ///
 /// # Errors
 ///
-/// See [`ListError`]. A list that names a continuation is one, because no limit was asked for and
+/// See [`ListError`]. A list that goes over [`ITEM_MAX`], [`ITEMS_MAX`] or [`LIST_MAX`] is one, of
+/// the kind [`ListError::Io`]; a slow one is not, so the caller has a deadline. A list that names a continuation is one, because no limit was asked for and
 /// the missing objects would be taken for deleted.
 pub fn list<T: Trim>(
     body: impl Read,
@@ -65,6 +74,7 @@ pub fn list<T: Trim>(
     let seed = List {
         each: |object| {
             progress.since_item.set(0);
+            progress.items.set(progress.items.get().saturating_add(1));
             each(T::trim(object, names));
         },
         object: PhantomData::<T::Object>,
@@ -81,7 +91,8 @@ pub fn list<T: Trim>(
 }
 
 /// A reader that fails after [`ITEM_MAX`] bytes without an item, because an object without an end
-/// would fill the memory.
+/// would fill the memory, and after [`ITEMS_MAX`] or [`LIST_MAX`], because a list without an end
+/// would too.
 struct Bounded<'a, R> {
     body: R,
     progress: &'a Progress,
@@ -91,6 +102,8 @@ struct Bounded<'a, R> {
 struct Progress {
     /// The bytes that were read since the last item was complete.
     since_item: Cell<usize>,
+    items: Cell<u64>,
+    bytes: Cell<u64>,
     /// Whether the parser wanted more than there is.
     has_ended: Cell<bool>,
 }
@@ -103,8 +116,16 @@ impl<R: Read> Read for Bounded<'_, R> {
                 "an object is larger than {ITEM_MAX} bytes"
             )));
         }
+        let bytes = &self.progress.bytes;
+        if self.progress.items.get() > ITEMS_MAX || bytes.get() > LIST_MAX {
+            return Err(io::Error::other(format!(
+                "the list has more than {ITEMS_MAX} objects or {LIST_MAX} bytes"
+            )));
+        }
         let count = self.body.read(buffer)?;
         since_item.set(since_item.get().saturating_add(count));
+        let read = u64::try_from(count).unwrap_or(u64::MAX);
+        bytes.set(bytes.get().saturating_add(read));
         self.progress.has_ended.set(count == 0);
         Ok(count)
     }
@@ -212,5 +233,25 @@ impl<'de, O: Deserialize<'de>, F: FnMut(O)> Visitor<'de> for Items<'_, O, F> {
             (self.each)(object);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // A test from outside would have to read 4 GiB.
+    #[test]
+    fn a_list_has_a_limit_of_bytes() {
+        let progress = Progress::default();
+        progress.bytes.set(LIST_MAX);
+        let mut reader = Bounded {
+            body: io::repeat(b' '),
+            progress: &progress,
+        };
+        assert_eq!(reader.read(&mut [0; 9]).unwrap(), 9);
+        assert_eq!(progress.bytes.get(), LIST_MAX + 9);
+        let error = reader.read(&mut [0; 9]).unwrap_err();
+        assert!(error.to_string().contains("4294967296 bytes"), "{error}");
     }
 }
