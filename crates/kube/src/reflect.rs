@@ -28,8 +28,8 @@ pub enum ListFrom {
     /// One that is not older than this version, so that time does not go backwards.
     NotOlder(u64),
     /// The latest, which the API server reads from etcd. It is asked for only after the server has
-    /// refused a version, and by [`Reflector::relist`]: if all clients did so after a restart of the
-    /// API server, they would overload etcd (<https://github.com/kubernetes/kubernetes/issues/86483>).
+    /// refused a version or gone back behind one, and by [`Reflector::relist`]: if all clients did so
+    /// after a restart of the API server, they would overload etcd (<https://github.com/kubernetes/kubernetes/issues/86483>).
     Latest,
 }
 

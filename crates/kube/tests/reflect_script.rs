@@ -379,6 +379,31 @@ fn a_list_that_breaks_off_removes_nothing_and_is_asked_for_again() {
 }
 
 #[test]
+fn an_event_from_before_the_version_leads_to_the_latest_list() {
+    for event in [
+        Event::Added(record(2, 2, 8)),
+        Event::Modified(record(2, 2, 8)),
+        Event::Deleted(record(1, 1, 8)),
+        Event::Bookmark(9),
+    ] {
+        let mut script = Script::watching(10);
+        script.step(Input::Event(Event::Added(record(1, 1, 12))));
+        // A bookmark may repeat the version.
+        assert!(script.step(Input::Event(Event::Bookmark(12))).is_empty());
+        let actions = script.step(Input::Event(event));
+        assert_eq!(actions[0], Action::Close);
+        let (time, next) = script.wait(&actions);
+        assert!(!time.is_zero());
+        assert_eq!(next, Action::List(ListFrom::Latest));
+        // The backup has neither the object nor its version.
+        let actions = script.step(Input::Listed(9));
+        assert!(matches!(&actions[0], Action::Changed(_)));
+        assert!(script.store.is_empty());
+        assert_eq!(watch_version(&actions[1]), 9);
+    }
+}
+
+#[test]
 fn a_replica_that_leads_again_lists_the_latest_before_it_is_synced() {
     let mut script = Script::watching(10);
     script.step(Input::Event(Event::Added(record(1, 1, 11))));

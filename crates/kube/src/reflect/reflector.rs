@@ -183,6 +183,9 @@ impl<T: Trim> Reflector<T> {
         }
     }
 
+    /// An event from before the version of the watch is the sign that etcd was restored from a backup,
+    /// because a server sends only later ones. What the store has from after that backup is gone, so
+    /// a list of the latest state replaces it.
     fn event(
         &mut self,
         version: u64,
@@ -190,24 +193,30 @@ impl<T: Trim> Reflector<T> {
         event: Event<T>,
         now: Moment,
     ) -> Vec<Action<T>> {
-        let (version, change) = match event {
-            Event::Added(record) | Event::Modified(record) => {
-                (record.meta().resource_version(), self.store.put(record))
+        let reported = match &event {
+            Event::Added(record) | Event::Modified(record) | Event::Deleted(record) => {
+                record.meta().resource_version()
             }
-            Event::Deleted(record) => {
-                (record.meta().resource_version(), self.store.remove(&record))
-            }
-            Event::Bookmark(version) => {
-                self.store.reached(version);
-                (version, None)
-            }
+            Event::Bookmark(version) => *version,
             Event::Error(status) => {
-                return vec![Action::Close, self.watch_refused(version, &status, now)];
+                return vec![Action::Close, self.watch_refused(version, status, now)];
+            }
+        };
+        if reported < version {
+            let list = Request::List(ListFrom::Latest);
+            return vec![Action::Close, self.back_off(list, None, now)];
+        }
+        let change = match event {
+            Event::Added(record) | Event::Modified(record) => self.store.put(record),
+            Event::Deleted(record) => self.store.remove(&record),
+            Event::Bookmark(_) | Event::Error(_) => {
+                self.store.reached(reported);
+                None
             }
         };
         self.failed_watches = 0;
         self.state = State::Watching {
-            version,
+            version: reported,
             opened,
             has_event: true,
         };
