@@ -21,6 +21,7 @@ pub use meta::{Meta, resource_version};
 pub use status::Status;
 pub use watch::{BadEvent, Event, event};
 
+use program::escape;
 use serde::de::DeserializeOwned;
 
 /// A record: the part of an object of the API that is kept.
@@ -34,4 +35,17 @@ pub trait Trim: Sized + Send + Sync + 'static {
 
     /// The key, uid and version of the object.
     fn meta(&self) -> &Meta;
+}
+
+/// At most `max` bytes of a text of the server, on one line, and how many bytes are missing. A text
+/// that escapes lengthen is cut a second time; it is cut first because it may have 4 MiB.
+fn one_line(max: usize, text: &str) -> String {
+    // As much as the note of the missing bytes may take.
+    const NOTE_MAX: usize = 40;
+    let line = escape::one_line(&escape::capped_to(max, text));
+    if line.len() <= max.saturating_add(NOTE_MAX) {
+        line
+    } else {
+        escape::capped_to(max, &line)
+    }
 }

@@ -381,6 +381,34 @@ fn a_status_gives_its_reasons() {
 }
 
 #[test]
+fn a_text_of_the_server_stays_on_one_line() {
+    let body = r#"{"reason":"A\nB","message":"a\n\u001b[31mred\u202e"}"#;
+    let status = Status::of_response(500, None, body.as_bytes());
+    assert_eq!(&*status.reason, r"A\nB");
+    assert!(status.message.starts_with(r"a\n"), "{}", status.message);
+    assert!(!status.message.contains(['\n', '\u{1b}', '\u{202e}']));
+    let html = Status::of_response(502, None, b"<html>\r\n<body>");
+    assert_eq!(&*html.message, r"<html>\r\n<body>");
+
+    let long = Status::of_response(500, None, "\u{1}".repeat(4_000).as_bytes());
+    assert!(long.message.len() <= 1024 + 40, "{}", long.message.len());
+    assert!(long.message.ends_with("bytes more)"), "{}", long.message);
+
+    let text = r#"{"metadata":{"resourceVersion":"a\nb\u001b"},"items":[]}"#;
+    match read_list(text.as_bytes()).1 {
+        Err(ListError::Malformed(cause)) => {
+            assert!(!cause.contains(['\n', '\u{1b}']), "{cause:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let text = r#"{"metadata":{"resourceVersion":"1"},"items":[{"metadata":"a\nb"}]}"#;
+    match read_list(text.as_bytes()).1 {
+        Err(ListError::Malformed(cause)) => assert!(!cause.contains('\n'), "{cause:?}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_line_has_a_cap_and_its_buffer_shrinks() {
     let mut line = Line::default();
     let mut endless = BufReader::new(io::repeat(b'x'));

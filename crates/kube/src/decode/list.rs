@@ -86,7 +86,7 @@ pub fn list<T: Trim>(
             Category::Eof => ListError::EndedEarly,
             // serde_json calls a number that is cut in its exponent an invalid one.
             Category::Syntax if progress.has_ended.get() => ListError::EndedEarly,
-            _ => ListError::Malformed(escape::capped(&error.to_string())),
+            _ => ListError::Malformed(super::one_line(escape::TEXT_MAX, &error.to_string())),
         })
 }
 

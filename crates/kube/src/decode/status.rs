@@ -13,9 +13,10 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 pub struct Status {
     /// The HTTP status code; 0 where an ERROR event has none.
     pub code: u16,
-    /// One word for programs, for example "Expired" or "AlreadyExists"; may be empty.
+    /// One word for programs, for example "Expired" or "AlreadyExists"; may be empty. Escaped and cut
+    /// as the message is, at 128 bytes, because it is shown too.
     pub reason: Box<str>,
-    /// The text for people, cut at 1 KiB.
+    /// The text for people, escaped to one line and cut at 1 KiB.
     pub message: Box<str>,
     /// How long the server wants not to be asked again.
     pub retry_after: Option<Duration>,
@@ -88,8 +89,8 @@ impl From<Fields> for Status {
                 .code
                 .and_then(|code| u16::try_from(code).ok())
                 .unwrap_or_default(),
-            reason: escape::capped_to(128, &fields.reason.unwrap_or_default()).into(),
-            message: escape::capped(&message).into(),
+            reason: super::one_line(128, &fields.reason.unwrap_or_default()).into(),
+            message: super::one_line(escape::TEXT_MAX, &message).into(),
             retry_after: details
                 .retry_after_seconds
                 .and_then(|seconds| u64::try_from(seconds).ok())

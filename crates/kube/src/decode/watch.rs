@@ -82,7 +82,7 @@ pub fn event<T: Trim>(line: &[u8], names: &Interner) -> Result<Event<T>, BadEven
         Ok(Event::Bookmark(version)) => Ok(Event::Bookmark(version)),
         Ok(Event::Error(status)) => Ok(Event::Error(status)),
         Err(error) => Err(BadEvent {
-            cause: escape::one_line(&escape::capped_to(SHOWN_MAX, &error.to_string())),
+            cause: super::one_line(SHOWN_MAX, &error.to_string()),
             line: shown(line),
         }),
     }
