@@ -428,6 +428,21 @@ fn a_line_has_a_cap_and_its_buffer_shrinks() {
 }
 
 #[test]
+fn empty_lines_without_an_end_give_control_back() {
+    for empty in ["\n", " \r\n", &format!("{}\n", " ".repeat(100_000))] {
+        let mut line = Line::default();
+        // The test itself ends, also where the limit is not kept.
+        let text = empty.repeat(1 + (6 << 20) / empty.len()) + "a\n";
+        let mut reader = text.as_bytes();
+        assert!(matches!(line.read(&mut reader), Err(LineError::TooLong)));
+        let taken = text.len() - reader.len();
+        assert!((4 << 20..5 << 20).contains(&taken), "{taken}");
+        // The next call goes on with the next line.
+        assert_eq!(line.read(&mut reader).unwrap(), Some(&b"a"[..]));
+    }
+}
+
+#[test]
 fn a_line_goes_on_after_a_read_timed_out() {
     let mut line = Line::default();
     let mut first = BufReader::new(Pieces(b"ab", 9, Some(io::ErrorKind::TimedOut)));

@@ -22,7 +22,8 @@ pub struct Line {
 pub enum LineError {
     /// The stream ended within a line, so that event is lost and has to be asked for again.
     EndedEarly,
-    /// The line has more than [`LINE_MAX`] bytes.
+    /// The line has more than [`LINE_MAX`] bytes, or as many bytes came in empty lines: a server that
+    /// sends these without an end would never give control back to the caller and its deadline.
     TooLong,
     /// Reading failed.
     Io(io::Error),
@@ -32,7 +33,10 @@ impl fmt::Display for LineError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LineError::EndedEarly => formatter.write_str("the watch ended within an event"),
-            LineError::TooLong => write!(formatter, "an event is larger than {LINE_MAX} bytes"),
+            LineError::TooLong => write!(
+                formatter,
+                "the watch sent more than {LINE_MAX} bytes without the end of an event"
+            ),
             LineError::Io(error) => error.fmt(formatter),
         }
     }
@@ -52,6 +56,7 @@ impl Line {
         if self.is_complete {
             self.clear();
         }
+        let mut empty = 0_usize;
         loop {
             let available = match reader.fill_buf() {
                 Ok(available) => available,
@@ -85,7 +90,11 @@ impl Line {
             reader.consume(consumed);
             if end.is_some() {
                 if self.buffer.trim_ascii().is_empty() {
-                    self.buffer.clear();
+                    empty = empty.saturating_add(self.buffer.len() + 1);
+                    self.clear();
+                    if empty > LINE_MAX {
+                        return Err(LineError::TooLong);
+                    }
                 } else {
                     self.is_complete = true;
                     return Ok(Some(&self.buffer));
