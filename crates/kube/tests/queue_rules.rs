@@ -184,7 +184,7 @@ fn a_drain_gives_out_what_was_added_before_it() {
     let queue = queue();
     queue.add(&1, Lane::First);
     queue.add(&2, Lane::First);
-    queue.add_after(&3, Lane::First, Duration::from_millis(1));
+    queue.add_after(&3, Lane::First, LONG);
     let Work::Key(key) = queue.take(None, LONG) else {
         panic!("no key");
     };
