@@ -24,6 +24,7 @@ pub struct Queue<K> {
     /// Notified for every change that can end a wait, and always all waiting threads: they wait
     /// for different lanes, so one alone could be the wrong one.
     changed: Condvar,
+    backoff: Backoff,
     clock: Box<dyn Fn() -> Moment + Send + Sync>,
 }
 
@@ -39,11 +40,12 @@ pub enum Work<'a, K: Clone + Ord> {
 }
 
 impl<K: Clone + Ord> Queue<K> {
-    /// An empty queue that reads the time from `clock`.
-    pub fn new(clock: impl Fn() -> Moment + Send + Sync + 'static) -> Queue<K> {
+    /// An empty queue that delays failed keys by `backoff` and reads the time from `clock`.
+    pub fn new(backoff: Backoff, clock: impl Fn() -> Moment + Send + Sync + 'static) -> Queue<K> {
         Queue {
             state: Mutex::new(State::new()),
             changed: Condvar::new(),
+            backoff,
             clock: Box::new(clock),
         }
     }
@@ -96,7 +98,13 @@ impl<K: Clone + Ord> Queue<K> {
         let end = now + patience;
         loop {
             let due = match state.take(lane, now) {
-                Taken::Key(key) => return Work::Key(InWork { queue: self, key }),
+                Taken::Key(key) => {
+                    return Work::Key(InWork {
+                        queue: self,
+                        key,
+                        has_outcome: false,
+                    });
+                }
                 Taken::ShutDown => return Work::ShutDown,
                 Taken::Nothing(_) if now >= end => return Work::Nothing,
                 Taken::Nothing(due) => due,
@@ -146,23 +154,29 @@ impl<K: Clone + Ord> Queue<K> {
     }
 }
 
-/// A key in work. The queue does not give it out again before this value is dropped, which a
-/// worker that panics does as well.
+/// A key in work. The queue does not give it out again before this value is dropped. Work without
+/// an outcome counts as failed, because a worker that panics drops its key as well, and only a retry
+/// brings that key back before the next event about its object.
+#[must_use = "a key without an outcome is retried"]
 pub struct InWork<'a, K: Clone + Ord> {
     queue: &'a Queue<K>,
     key: K,
+    has_outcome: bool,
 }
 
 impl<K: Clone + Ord> InWork<'_, K> {
     /// The work failed: [`State::retry`].
     #[must_use = "the delay belongs into the log line of the failure"]
-    pub fn retry(self, backoff: Backoff) -> Duration {
+    pub fn retry(mut self) -> Duration {
+        self.has_outcome = true;
+        let backoff = self.queue.backoff;
         self.queue
             .change(|state, now| state.retry(&self.key, backoff, now))
     }
 
     /// The work succeeded: [`State::forget`].
-    pub fn succeed(self) {
+    pub fn succeed(mut self) {
+        self.has_outcome = true;
         self.queue.forget(&self.key);
     }
 }
@@ -177,6 +191,11 @@ impl<K: Clone + Ord> Deref for InWork<'_, K> {
 
 impl<K: Clone + Ord> Drop for InWork<'_, K> {
     fn drop(&mut self) {
-        self.queue.change(|state, now| state.done(&self.key, now));
+        self.queue.change(|state, now| {
+            if !self.has_outcome {
+                state.retry(&self.key, self.queue.backoff, now);
+            }
+            state.done(&self.key, now);
+        });
     }
 }

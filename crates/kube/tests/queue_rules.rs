@@ -23,7 +23,7 @@ fn at(milliseconds: u64) -> Moment {
 
 fn queue() -> Queue<u32> {
     let start = Instant::now();
-    Queue::new(move || Moment::since_boot(start.elapsed()))
+    Queue::new(BACKOFF, move || Moment::since_boot(start.elapsed()))
 }
 
 #[test]
@@ -106,7 +106,11 @@ fn a_worker_waits_for_a_key_and_for_a_delay() {
     let queue = queue();
     thread::scope(|scope| {
         let worker = scope.spawn(|| match queue.take(Some(Lane::First), LONG) {
-            Work::Key(key) => *key,
+            Work::Key(key) => {
+                let number = *key;
+                key.succeed();
+                number
+            }
             _ => 0,
         });
         queue.add(&1, Lane::Second);
@@ -116,8 +120,11 @@ fn a_worker_waits_for_a_key_and_for_a_delay() {
     let delay = Duration::from_millis(30);
     let begin = Instant::now();
     queue.add_after(&3, Lane::First, delay);
-    assert!(matches!(queue.take(Some(Lane::First), LONG), Work::Key(_)));
+    let Work::Key(key) = queue.take(Some(Lane::First), LONG) else {
+        panic!("no key");
+    };
     assert!(begin.elapsed() >= delay);
+    key.succeed();
     let patience = Duration::from_millis(1);
     assert!(matches!(
         queue.take(Some(Lane::First), patience),
@@ -129,7 +136,7 @@ fn a_worker_waits_for_a_key_and_for_a_delay() {
 fn a_delay_ends_by_the_clock_that_the_queue_was_given() {
     let time = Arc::new(AtomicU64::new(0));
     let clock = Arc::clone(&time);
-    let queue = Queue::new(move || at(clock.load(Ordering::Relaxed)));
+    let queue = Queue::new(BACKOFF, move || at(clock.load(Ordering::Relaxed)));
     queue.add_after(&1, Lane::First, Duration::from_mins(1));
     assert!(matches!(queue.take(None, Duration::ZERO), Work::Nothing));
     assert_eq!(queue.next_due(), Some(at(60_000)));
@@ -138,9 +145,11 @@ fn a_delay_ends_by_the_clock_that_the_queue_was_given() {
 }
 
 #[test]
-fn a_worker_that_panics_gives_its_key_back() {
-    let queue = queue();
-    queue.add(&1, Lane::First);
+fn a_key_whose_worker_panics_is_retried() {
+    let time = Arc::new(AtomicU64::new(0));
+    let clock = Arc::clone(&time);
+    let queue = Queue::new(BACKOFF, move || at(clock.load(Ordering::Relaxed)));
+    queue.add(&1, Lane::Second);
     thread::scope(|scope| {
         let worker = scope.spawn(|| {
             let _work = queue.take(None, LONG);
@@ -149,8 +158,18 @@ fn a_worker_that_panics_gives_its_key_back() {
         assert!(worker.join().is_err());
     });
     assert_eq!(queue.figures().in_work, 0);
-    queue.add(&1, Lane::First);
-    assert!(matches!(queue.take(None, LONG), Work::Key(_)));
+    assert_eq!(queue.next_due(), Some(at(1_000)));
+    time.store(1_000, Ordering::Relaxed);
+    let Work::Key(key) = queue.take(Some(Lane::Second), Duration::ZERO) else {
+        panic!("no key");
+    };
+    assert_eq!(key.retry(), Duration::from_secs(2));
+    time.store(3_000, Ordering::Relaxed);
+    let Work::Key(key) = queue.take(Some(Lane::Second), Duration::ZERO) else {
+        panic!("no key");
+    };
+    key.succeed();
+    assert_eq!(queue.next_due(), None);
 }
 
 #[test]
@@ -173,7 +192,7 @@ fn a_stop_wakes_the_workers_and_waits_for_work_that_is_left() {
         assert!(idle.join().unwrap());
         assert!(!queue.wait_until_finished(Duration::from_millis(1)));
         let waiting = scope.spawn(|| queue.wait_until_finished(LONG));
-        drop(key);
+        key.succeed();
         assert!(waiting.join().unwrap());
     });
     assert!(matches!(queue.take(None, LONG), Work::ShutDown));
@@ -191,10 +210,11 @@ fn a_drain_gives_out_what_was_added_before_it() {
     queue.add(&1, Lane::First);
     queue.drain();
     queue.add(&4, Lane::First);
-    drop(key);
+    key.succeed();
     let mut keys = Vec::new();
     while let Work::Key(key) = queue.take(None, LONG) {
         keys.push(*key);
+        key.succeed();
     }
     assert_eq!(keys, [2, 1]);
     assert!(queue.wait_until_finished(Duration::ZERO));
@@ -218,6 +238,7 @@ fn many_workers_lose_no_key_and_share_none() {
                     seen.lock().unwrap().insert(*key, version);
                     thread::yield_now();
                     in_work[index].store(false, Ordering::SeqCst);
+                    key.succeed();
                 }
             });
         }
