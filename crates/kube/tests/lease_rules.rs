@@ -509,3 +509,18 @@ fn a_candidate_releases_only_what_it_may_hold() {
     assert_eq!(script.record().holder_identity, "");
     assert_eq!(script.next(), Action::Rest);
 }
+
+#[test]
+fn a_stored_record_that_is_not_ours_is_followed_by_a_pause() {
+    let mut script = Script::held_by("");
+    let get = script.request();
+    script.serve(&get);
+    assert!(matches!(script.request(), Request::Update(..)));
+    // A webhook of the API server may change what it stores.
+    script.write("");
+    let (record, version) = script.lease.clone().unwrap();
+    script.answer(Answer::Stored(record, version.to_string()));
+    assert!(!script.leads());
+    assert!(script.sleep() >= seconds(5));
+    assert_eq!(script.request(), Request::Get);
+}

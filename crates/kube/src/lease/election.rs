@@ -387,7 +387,10 @@ impl Election {
                 self.lead(at, now);
             }
             // The answer came so late that the term is over before it has begun.
-            Role::Candidate => self.decide(now),
+            Role::Candidate if self.is_own_write() => self.decide(now),
+            // The API server has stored another record than ours. Without a pause, a rule that
+            // permits the next write would let it follow at once, again and again.
+            Role::Candidate => self.pause(now),
             Role::Releasing { .. } | Role::Resting => self.role = Role::Resting,
         }
     }
