@@ -107,6 +107,11 @@ impl Term {
         self.0.tenure == earlier.0.tenure
     }
 
+    /// The tenure that this term began with.
+    pub(crate) fn tenure(&self) -> &Tenure {
+        &self.0.tenure
+    }
+
     /// A write of the lease that was sent at `renewed` succeeded.
     pub(crate) fn renew(&self, renewed: Moment) {
         if self.0.until.load(Ordering::Relaxed) != OVER {

@@ -524,3 +524,35 @@ fn a_stored_record_that_is_not_ours_is_followed_by_a_pause() {
     assert!(script.sleep() >= seconds(5));
     assert_eq!(script.request(), Request::Get);
 }
+
+#[test]
+fn an_acquire_time_that_is_missing_is_written_anew() {
+    // The API server refuses an empty time, so a restart would never take its lease back.
+    let mut script = Script::held_by("us");
+    script.lease.as_mut().unwrap().0.acquire_time.clear();
+    script.run();
+    assert!(script.leads());
+    assert_eq!(script.record().acquire_time, micro_time(wall(script.now)));
+    assert_eq!(script.record().lease_transitions, 1);
+    // Another program removes the fields from the lease of a leader, which still knows them.
+    let before = script.record().clone();
+    script.sleep();
+    let (record, version) = script.lease.as_mut().unwrap();
+    record.acquire_time.clear();
+    record.lease_transitions = 0;
+    *version += 1;
+    script.run();
+    assert!(script.leads());
+    assert_eq!(script.record().acquire_time, before.acquire_time);
+    assert_eq!(script.record().lease_transitions, before.lease_transitions);
+    assert!(script.losses().is_empty());
+}
+
+#[test]
+fn the_transitions_stay_within_what_the_api_server_accepts() {
+    let mut script = Script::held_by("");
+    script.lease.as_mut().unwrap().0.lease_transitions = i32::MAX.unsigned_abs();
+    script.run();
+    assert!(script.leads());
+    assert_eq!(script.record().lease_transitions, i32::MAX.unsigned_abs());
+}

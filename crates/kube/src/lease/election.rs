@@ -10,6 +10,9 @@ use crate::time::{Jitter, Moment, micro_time};
 /// The shortest time for a request of a leader, while so much of the term is left.
 const REQUEST_MIN: Duration = Duration::from_secs(1);
 
+/// The API's `leaseTransitions` is a signed number of 32 bits.
+const TRANSITIONS_MAX: u32 = i32::MAX.unsigned_abs();
+
 /// The most writes that are remembered while no answer says which of them was carried out. At
 /// least a retry period lies between two of them, so that the oldest cannot be carried out any more.
 const SENT_MAX: usize = 32;
@@ -343,7 +346,7 @@ impl Election {
     fn record(&mut self, wall: SystemTime) -> LeaseRecord {
         let time = micro_time(wall);
         let seen = self.seen.as_ref().map(|seen| &seen.record);
-        let transitions = seen.map_or(0, |record| record.lease_transitions);
+        let transitions = seen.map_or(0, |record| record.lease_transitions.min(TRANSITIONS_MAX));
         if let Role::Releasing { .. } = self.role {
             return LeaseRecord {
                 holder_identity: String::new(),
@@ -356,19 +359,34 @@ impl Election {
         }
         // Of a lease that was deleted a candidate cannot know whether another one led meanwhile.
         let goes_on = self.term().is_some() || (self.version.is_some() && self.keeps_tenure());
-        let kept = seen.filter(|_| goes_on);
+        let kept = seen.filter(|_| goes_on).map(|record| match self.term() {
+            // Every field of a lease is optional, and the API server refuses an empty time.
+            Some(term) if record.acquire_time.is_empty() => term.tenure().clone(),
+            _ if record.acquire_time.is_empty() => Tenure {
+                acquire_time: time.clone(),
+                transitions,
+            },
+            _ => Tenure {
+                acquire_time: record.acquire_time.clone(),
+                transitions,
+            },
+        });
+        let has_kept = kept.is_some();
+        let tenure = kept.unwrap_or_else(|| Tenure {
+            acquire_time: time.clone(),
+            transitions: match &self.version {
+                Some(_) => (transitions + 1).min(TRANSITIONS_MAX),
+                None => 0,
+            },
+        });
         let record = LeaseRecord {
             holder_identity: self.identity.clone(),
             lease_duration_seconds: self.timing.lease_seconds(),
-            acquire_time: kept.map_or_else(|| time.clone(), |kept| kept.acquire_time.clone()),
+            acquire_time: tenure.acquire_time,
             renew_time: time.clone(),
-            lease_transitions: match (kept, &self.version) {
-                (Some(kept), _) => kept.lease_transitions,
-                (None, Some(_)) => transitions.saturating_add(1),
-                (None, None) => 0,
-            },
+            lease_transitions: tenure.transitions,
         };
-        self.after_restart = self.after_restart && kept.is_some() || self.is_restart();
+        self.after_restart = self.after_restart && has_kept || self.is_restart();
         if self.sent.len() == SENT_MAX {
             self.sent.pop_front();
         }
