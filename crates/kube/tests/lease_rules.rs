@@ -556,3 +556,24 @@ fn the_transitions_stay_within_what_the_api_server_accepts() {
     assert!(script.leads());
     assert_eq!(script.record().lease_transitions, i32::MAX.unsigned_abs());
 }
+
+#[test]
+fn a_lease_of_ours_that_was_deleted_in_a_suspend_has_to_stand_still() {
+    for suspend in [12, 600] {
+        let mut script = Script::new();
+        script.run();
+        script.now += seconds(suspend);
+        // Another process may have taken the lease before the deletion, and leads until it
+        // notices it.
+        script.lease = None;
+        assert_eq!(script.run(), [Request::Get]);
+        assert!(!script.leads());
+        let begin = script.now;
+        while !script.leads() {
+            script.sleep();
+            script.run();
+            assert!(script.since(begin) < seconds(60));
+        }
+        assert!(script.since(begin) >= seconds(15));
+    }
+}

@@ -150,7 +150,11 @@ impl Election {
                 self.decide(now);
             }
             (Some(InFlight::Get), Answer::NotFound) => {
-                self.version = None;
+                // The record may have changed before the deletion, unseen, so that its holder
+                // has to be waited for from now on.
+                if let (Some(_), Some(seen)) = (self.version.take(), &mut self.seen) {
+                    seen.since = now;
+                }
                 self.decide(now);
             }
             (Some(InFlight::Write { at, .. }), Answer::Stored(record, version)) => {
@@ -337,9 +341,10 @@ impl Election {
         })
     }
 
-    /// Whether a write now goes on with the record's tenure.
+    /// Whether a candidate's write now goes on with the record's tenure. Of a lease that was deleted
+    /// it cannot know whether another process led meanwhile.
     fn keeps_tenure(&self) -> bool {
-        self.is_own_write() || self.is_restart()
+        self.version.is_some() && (self.is_own_write() || self.is_restart())
     }
 
     /// The record of the next write.
@@ -357,8 +362,7 @@ impl Election {
                 lease_transitions: transitions,
             };
         }
-        // Of a lease that was deleted a candidate cannot know whether another one led meanwhile.
-        let goes_on = self.term().is_some() || (self.version.is_some() && self.keeps_tenure());
+        let goes_on = self.term().is_some() || self.keeps_tenure();
         let kept = seen.filter(|_| goes_on).map(|record| match self.term() {
             // Every field of a lease is optional, and the API server refuses an empty time.
             Some(term) if record.acquire_time.is_empty() => term.tenure().clone(),
