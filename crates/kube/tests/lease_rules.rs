@@ -577,3 +577,23 @@ fn a_lease_of_ours_that_was_deleted_in_a_suspend_has_to_stand_still() {
         assert!(script.since(begin) >= seconds(15));
     }
 }
+
+#[test]
+fn a_process_that_led_for_long_is_the_elder_in_its_next_term_as_well() {
+    let mut script = Script::held_by("us");
+    script.run();
+    for _ in 0..3 {
+        script.sleep();
+        script.run();
+    }
+    script.now += seconds(30);
+    script.run();
+    assert!(script.leads());
+    assert_eq!(script.losses(), [Loss::Deadline]);
+    script.sleep();
+    script.write("us");
+    script.run();
+    assert!(script.leads());
+    let events = script.election.take_events();
+    assert!(matches!(&events[..], [Event::SameIdentity]));
+}

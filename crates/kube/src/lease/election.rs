@@ -21,7 +21,8 @@ enum Role {
     Candidate,
     Leader {
         term: Term,
-        /// Until then a foreign write under our identity means that we are the younger.
+        /// Until then a foreign write under our identity means that we are the younger. `None` when
+        /// that time has passed, and for a lease that we did not find under our identity.
         young_until: Option<Moment>,
     },
     Releasing {
@@ -69,8 +70,8 @@ pub struct Election {
     version: Option<String>,
     /// The renewTime of each of our writes that stands in the lease or may still come to.
     sent: VecDeque<String>,
-    /// Our tenure goes on with a record that was there before this process. That stays so if the
-    /// first write has no answer.
+    /// Our tenure goes on with a record that was there before this process, and a lease duration
+    /// of leadership has not passed since. That stays so if the first write has no answer.
     after_restart: bool,
     events: Vec<Event>,
 }
@@ -205,10 +206,15 @@ impl Election {
 
     /// Ends what has lasted too long.
     fn expire(&mut self, now: Moment) {
-        match &self.role {
+        match &mut self.role {
             Role::Leader { term, .. } if term.permits(now).is_err() => {
                 self.lose(Loss::Deadline);
                 self.step = Step::Get(now);
+            }
+            Role::Leader { young_until, .. } if young_until.is_some_and(|until| until <= now) => {
+                *young_until = None;
+                // A later term of this process is not young again.
+                self.after_restart = false;
             }
             Role::Releasing { until } if *until <= now => self.role = Role::Resting,
             _ => {}
@@ -281,7 +287,7 @@ impl Election {
             // A lease that was deleted is written anew.
             Role::Leader { .. } if self.version.is_none() || self.is_own_write() => true,
             Role::Leader { young_until, .. } if is_identity => {
-                let is_younger = young_until.is_some_and(|until| now < until);
+                let is_younger = young_until.is_some();
                 if is_younger {
                     self.lose(Loss::SameIdentity);
                 } else {
