@@ -438,9 +438,41 @@ fn a_suspended_elder_waits_for_the_process_that_took_its_place() {
     let mut script = Script::new();
     script.run();
     script.now += seconds(600);
+    script.election.take_events();
     script.write("us");
     assert_eq!(script.run(), [Request::Get]);
     assert!(!script.leads());
+    for _ in 0..2 {
+        let events = script.election.take_events();
+        let holders = events.iter().filter_map(|event| match event {
+            Event::Holder(holder) => Some(&holder[..]),
+            _ => None,
+        });
+        assert_eq!(holders.collect::<Vec<_>>(), ["us"]);
+        script.sleep();
+        // The stranger renews, which is no news. Then another holder comes, and the stranger again.
+        script.write("us");
+        script.run();
+        assert!(script.election.take_events().is_empty());
+        script.sleep();
+        script.write(HOLDER);
+        script.run();
+        script.election.take_events();
+        script.sleep();
+        script.write("us");
+        script.run();
+    }
+}
+
+#[test]
+fn a_lease_that_is_ours_is_not_reported_as_that_of_a_stranger() {
+    let mut script = Script::held_by("us");
+    script.run();
+    script.now += seconds(30);
+    script.run();
+    assert!(script.leads());
+    let events = script.election.take_events();
+    assert!(!events.iter().any(|event| matches!(event, Event::Holder(_))));
 }
 
 #[test]

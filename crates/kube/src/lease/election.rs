@@ -55,6 +55,8 @@ struct Seen {
     /// No other record was seen before. If our identity stands in it, the holder was this
     /// container before its restart.
     is_first: bool,
+    /// Another process wrote it, be it under our identity.
+    is_foreign: bool,
 }
 
 /// The part of one process in an election. Call [`Election::next`], do what it says, and so on.
@@ -266,15 +268,22 @@ impl Election {
             return;
         }
         let holder = &record.holder_identity;
-        let is_new = before.is_none_or(|seen| seen.record.holder_identity != *holder);
-        if is_new && !holder.is_empty() && *holder != self.identity {
+        let is_first = before.is_none();
+        let is_identity = *holder == self.identity;
+        let is_own = is_identity && (is_first || self.sent.contains(&record.renew_time));
+        let is_foreign = !holder.is_empty() && !is_own;
+        let is_known =
+            before.is_some_and(|seen| seen.is_foreign && seen.record.holder_identity == *holder);
+        // A leader decides which of two processes of one identity goes on, and that is an event.
+        let is_reported = is_identity && matches!(self.role, Role::Leader { .. });
+        if is_foreign && !is_known && !is_reported {
             self.events.push(Event::Holder(holder.clone()));
         }
-        let is_first = before.is_none();
         self.seen = Some(Seen {
             record,
             since: now,
             is_first,
+            is_foreign,
         });
     }
 
