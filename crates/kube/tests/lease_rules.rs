@@ -629,3 +629,22 @@ fn a_process_that_led_for_long_is_the_elder_in_its_next_term_as_well() {
     let events = script.election.take_events();
     assert!(matches!(&events[..], [Event::SameIdentity]));
 }
+
+#[test]
+fn every_renewal_changes_the_record_even_if_the_wall_clock_stands() {
+    let mut script = Script::new();
+    script.run();
+    let wall = wall(script.now);
+    let mut times = vec![script.record().renew_time.clone()];
+    // A clock that is set back must not repeat a time either.
+    for wall in [wall, wall, wall - seconds(5)] {
+        script.sleep();
+        let Action::Send { request, .. } = script.election.next(script.moment(), wall) else {
+            panic!("no renewal");
+        };
+        script.serve(&request);
+        times.push(script.record().renew_time.clone());
+    }
+    let expected = [0, 1, 2, 3].map(|n| micro_time(wall + Duration::from_micros(n)));
+    assert_eq!(times, expected);
+}

@@ -72,6 +72,8 @@ pub struct Election {
     version: Option<String>,
     /// The renewTime of each of our writes that stands in the lease or may still come to.
     sent: VecDeque<String>,
+    /// The time in our last write.
+    last_wall: Option<SystemTime>,
     /// Our tenure goes on with a record that was there before this process, and a lease duration
     /// of leadership has not passed since. That stays so if the first write has no answer.
     after_restart: bool,
@@ -92,6 +94,7 @@ impl Election {
             seen: None,
             version: None,
             sent: VecDeque::new(),
+            last_wall: None,
             after_restart: false,
             events: Vec::new(),
         }
@@ -111,7 +114,8 @@ impl Election {
         std::mem::take(&mut self.events)
     }
 
-    /// Decides what to do at `now`. `wall` goes into the record. A request that has no answer yet
+    /// Decides what to do at `now`. `wall` goes into the record, or one microsecond after the time
+    /// in the last write if `wall` is not later. A request that has no answer yet
     /// counts as failed.
     pub fn next(&mut self, now: Moment, wall: SystemTime) -> Action {
         self.expire(now);
@@ -364,6 +368,13 @@ impl Election {
 
     /// The record of the next write.
     fn record(&mut self, wall: SystemTime) -> LeaseRecord {
+        // A clock that stands or was set back must not repeat a time. Others would see the record
+        // unchanged, and a write of ours could not be known from another one by its time.
+        let after_last = self
+            .last_wall
+            .and_then(|last| last.checked_add(Duration::from_micros(1)));
+        let wall = after_last.map_or(wall, |after_last| after_last.max(wall));
+        self.last_wall = Some(wall);
         let time = micro_time(wall);
         let seen = self.seen.as_ref().map(|seen| &seen.record);
         let transitions = seen.map_or(0, |record| record.lease_transitions.min(TRANSITIONS_MAX));
