@@ -260,3 +260,90 @@ fn many_workers_lose_no_key_and_share_none() {
     assert_eq!(seen.len(), 16);
     assert!(seen.values().all(|version| *version == 500), "{seen:?}");
 }
+
+#[test]
+fn a_key_does_not_wake_all_idle_workers() {
+    const ROUNDS: u64 = 300;
+    let looks = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&looks);
+    let start = Instant::now();
+    // A worker that wakes looks at the clock.
+    let queue: Queue<u32> = Queue::new(BACKOFF, move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Moment::since_boot(start.elapsed())
+    });
+    thread::scope(|scope| {
+        let (sender, done) = mpsc::channel();
+        for _ in 0..8 {
+            let (queue, sender) = (&queue, sender.clone());
+            scope.spawn(move || {
+                while let Work::Key(key) = queue.take(None, LONG) {
+                    key.succeed();
+                    sender.send(()).unwrap();
+                }
+            });
+        }
+        for _ in 0..ROUNDS {
+            queue.add(&1, Lane::First);
+            done.recv().unwrap();
+        }
+        queue.stop();
+    });
+    // Each round adds, takes, ends the work and takes again.
+    let looks = looks.load(Ordering::Relaxed);
+    assert!(looks < 4 * ROUNDS + 100, "{looks}");
+}
+
+#[test]
+fn the_workers_of_each_lane_wake_for_its_delays() {
+    // Below the longest wait without a look at the clock, after which a worker that was not woken
+    // would find the key all the same.
+    let limit = Duration::from_secs(20);
+    let jitter =
+        |round: u32, key: u32| Duration::from_micros(u64::from(round * 7 + key * 131) % 900);
+    let (first, second) = (Some(Lane::First), Some(Lane::Second));
+    // The patience of the last one ends while the others rely on it.
+    let brief = Duration::from_millis(2);
+    for workers in [
+        vec![(first, LONG), (second, LONG)],
+        vec![(first, LONG), (second, LONG), (None, LONG), (None, brief)],
+        vec![
+            (first, LONG),
+            (second, LONG),
+            (second, LONG),
+            (first, brief),
+        ],
+    ] {
+        let queue = queue();
+        thread::scope(|scope| {
+            let (sender, done) = mpsc::channel();
+            for (lane, patience) in workers {
+                let (queue, sender) = (&queue, sender.clone());
+                scope.spawn(move || {
+                    loop {
+                        match queue.take(lane, patience) {
+                            Work::Key(key) => {
+                                key.succeed();
+                                sender.send(()).unwrap();
+                            }
+                            Work::Nothing => {}
+                            Work::ShutDown => return,
+                        }
+                    }
+                });
+            }
+            for round in 0..300 {
+                for key in 0..6 {
+                    let lane = [Lane::First, Lane::Second][usize::from(key % 2 == 0)];
+                    queue.add_after(&key, lane, jitter(round, key));
+                }
+                let outcome = (0..6).try_for_each(|_| done.recv_timeout(limit));
+                if outcome.is_err() {
+                    queue.stop();
+                }
+                outcome.unwrap();
+            }
+            queue.stop();
+        });
+    }
+}
