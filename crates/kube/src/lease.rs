@@ -70,7 +70,8 @@ pub enum Event {
     Leading(Term),
     /// It does not lead any more. It is a candidate again.
     Lost(Loss),
-    /// Another process holds the lease.
+    /// Another process holds the lease. If the name is our identity, that process has the same
+    /// one, and this one waits for it as for a stranger.
     Holder(String),
     /// Another process has written the lease under our identity. This one has led for longer and
     /// takes the lease back.

@@ -17,13 +17,20 @@ use crate::time::Moment;
 /// the time of the suspend.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// A [`State`] that many threads share: one lock and one condition variable, and no thread of its
-/// own, because the workers that wait for a key wait for the next delay as well.
+/// A [`State`] that many threads share: one lock, one condition variable for each kind of waiting
+/// thread, and no thread of its own, because the workers that wait for a key wait for the next delay as well.
 pub struct Queue<K> {
     state: Mutex<State<K>>,
-    /// Notified for every change that can end a wait, and always all waiting threads: they wait
-    /// for different lanes, so one alone could be the wrong one.
-    changed: Condvar,
+    /// The idle workers of one lane, of the other one, and of both. A change wakes one of each at
+    /// most, because all of them would contend for the lock and for one key. A worker that was woken
+    /// and leaves wakes the next one if there is more, and so at least one idle worker always waits
+    /// no longer than the first delay.
+    first: Condvar,
+    second: Condvar,
+    either: Condvar,
+    /// The threads in [`Queue::wait_until_finished`].
+    finished: Condvar,
+    backoff: Backoff,
     clock: Box<dyn Fn() -> Moment + Send + Sync>,
 }
 
@@ -39,11 +46,15 @@ pub enum Work<'a, K: Clone + Ord> {
 }
 
 impl<K: Clone + Ord> Queue<K> {
-    /// An empty queue that reads the time from `clock`.
-    pub fn new(clock: impl Fn() -> Moment + Send + Sync + 'static) -> Queue<K> {
+    /// An empty queue that delays failed keys by `backoff` and reads the time from `clock`.
+    pub fn new(backoff: Backoff, clock: impl Fn() -> Moment + Send + Sync + 'static) -> Queue<K> {
         Queue {
             state: Mutex::new(State::new()),
-            changed: Condvar::new(),
+            first: Condvar::new(),
+            second: Condvar::new(),
+            either: Condvar::new(),
+            finished: Condvar::new(),
+            backoff,
             clock: Box::new(clock),
         }
     }
@@ -94,16 +105,35 @@ impl<K: Clone + Ord> Queue<K> {
         let mut state = self.lock();
         let mut now = (self.clock)();
         let end = now + patience;
+        let idle = match lane {
+            Some(Lane::First) => &self.first,
+            Some(Lane::Second) => &self.second,
+            None => &self.either,
+        };
+        let mut has_waited = false;
         loop {
-            let due = match state.take(lane, now) {
-                Taken::Key(key) => return Work::Key(InWork { queue: self, key }),
+            let taken = state.take(lane, now);
+            self.wake_for_ready(&state);
+            let leaves = !matches!(taken, Taken::Nothing(_)) || now >= end;
+            if leaves && has_waited && state.next_due().is_some() {
+                self.wake_one_of_each();
+            }
+            let due = match taken {
+                Taken::Key(key) => {
+                    return Work::Key(InWork {
+                        queue: self,
+                        key,
+                        has_outcome: false,
+                    });
+                }
                 Taken::ShutDown => return Work::ShutDown,
-                Taken::Nothing(_) if now >= end => return Work::Nothing,
+                Taken::Nothing(_) if leaves => return Work::Nothing,
                 Taken::Nothing(due) => due,
             };
             let until = due.map_or(end, |due| due.min(end));
-            state = self.wait(state, until.since(now));
+            state = wait(idle, state, until.since(now));
             now = (self.clock)();
+            has_waited = true;
         }
     }
 
@@ -114,28 +144,43 @@ impl<K: Clone + Ord> Queue<K> {
         let mut now = (self.clock)();
         let end = now + patience;
         while !state.is_finished() && now < end {
-            state = self.wait(state, end.since(now));
+            state = wait(&self.finished, state, end.since(now));
             now = (self.clock)();
         }
         state.is_finished()
     }
 
-    fn wait<'a>(
-        &self,
-        state: MutexGuard<'a, State<K>>,
-        limit: Duration,
-    ) -> MutexGuard<'a, State<K>> {
-        self.changed
-            .wait_timeout(state, limit.min(WAIT_MAX))
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
+    fn wake_one_of_each(&self) {
+        for idle in [&self.first, &self.second, &self.either] {
+            idle.notify_one();
+        }
+    }
+
+    /// Wakes a worker for each lane that has a key. The end of a delay is noticed by any worker, also
+    /// by one of the other lane.
+    fn wake_for_ready(&self, state: &State<K>) {
+        for (lane, idle) in [(Lane::First, &self.first), (Lane::Second, &self.second)] {
+            if state.has_ready(lane) {
+                idle.notify_one();
+                self.either.notify_one();
+            }
+        }
     }
 
     fn change<R>(&self, change: impl FnOnce(&mut State<K>, Moment) -> R) -> R {
         let mut state = self.lock();
+        let due = state.next_due();
         let result = change(&mut state, (self.clock)());
-        drop(state);
-        self.changed.notify_all();
+        if !state.is_open() {
+            for waiting in [&self.first, &self.second, &self.either, &self.finished] {
+                waiting.notify_all();
+            }
+        } else if let Some(earlier) = state.next_due()
+            && due.is_none_or(|due| earlier < due)
+        {
+            self.wake_one_of_each();
+        }
+        self.wake_for_ready(&state);
         result
     }
 
@@ -146,23 +191,40 @@ impl<K: Clone + Ord> Queue<K> {
     }
 }
 
-/// A key in work. The queue does not give it out again before this value is dropped, which a
-/// worker that panics does as well.
+fn wait<'a, K>(
+    waiting: &Condvar,
+    state: MutexGuard<'a, State<K>>,
+    limit: Duration,
+) -> MutexGuard<'a, State<K>> {
+    waiting
+        .wait_timeout(state, limit.min(WAIT_MAX))
+        .unwrap_or_else(PoisonError::into_inner)
+        .0
+}
+
+/// A key in work. The queue does not give it out again before this value is dropped. Work without
+/// an outcome counts as failed, because a worker that panics drops its key as well, and only a retry
+/// brings that key back before the next event about its object.
+#[must_use = "a key without an outcome is retried"]
 pub struct InWork<'a, K: Clone + Ord> {
     queue: &'a Queue<K>,
     key: K,
+    has_outcome: bool,
 }
 
 impl<K: Clone + Ord> InWork<'_, K> {
     /// The work failed: [`State::retry`].
     #[must_use = "the delay belongs into the log line of the failure"]
-    pub fn retry(self, backoff: Backoff) -> Duration {
+    pub fn retry(mut self) -> Duration {
+        self.has_outcome = true;
+        let backoff = self.queue.backoff;
         self.queue
             .change(|state, now| state.retry(&self.key, backoff, now))
     }
 
     /// The work succeeded: [`State::forget`].
-    pub fn succeed(self) {
+    pub fn succeed(mut self) {
+        self.has_outcome = true;
         self.queue.forget(&self.key);
     }
 }
@@ -177,6 +239,11 @@ impl<K: Clone + Ord> Deref for InWork<'_, K> {
 
 impl<K: Clone + Ord> Drop for InWork<'_, K> {
     fn drop(&mut self) {
-        self.queue.change(|state, now| state.done(&self.key, now));
+        self.queue.change(|state, now| {
+            if !self.has_outcome {
+                state.retry(&self.key, self.queue.backoff, now);
+            }
+            state.done(&self.key, now);
+        });
     }
 }

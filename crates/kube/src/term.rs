@@ -86,18 +86,15 @@ impl Term {
     }
 
     /// The moment at which the last successful renewal was sent, or `None` after a loss or a
-    /// release. `/healthz/leader-election` compares it: a term that ran out long ago without a
+    /// release, and without an election. `/healthz/leader-election` compares it: a term that ran out long ago without a
     /// loss means that the thread of the lease hangs.
     #[must_use]
     pub fn renewed(&self) -> Option<Moment> {
-        match self.0.until.load(Ordering::Relaxed) {
-            OVER => None,
-            until => {
-                let until = Duration::from_nanos(until);
-                let renewed = until.saturating_sub(self.0.renew_deadline);
-                Some(Moment::since_boot(renewed))
-            }
-        }
+        let until = Duration::from_nanos(self.0.until.load(Ordering::Relaxed));
+        // The difference exists for a renewal alone: `OVER` lies before every renew deadline, and so
+        // does every end before the deadline of a term without an election.
+        let renewed = until.checked_sub(self.0.renew_deadline)?;
+        Some(Moment::since_boot(renewed))
     }
 
     /// Whether no other process has led between `earlier` and this term. If so, what was kept
@@ -105,6 +102,11 @@ impl Term {
     #[must_use]
     pub fn continues(&self, earlier: &Term) -> bool {
         self.0.tenure == earlier.0.tenure
+    }
+
+    /// The tenure that this term began with.
+    pub(crate) fn tenure(&self) -> &Tenure {
+        &self.0.tenure
     }
 
     /// A write of the lease that was sent at `renewed` succeeded.
@@ -186,5 +188,6 @@ mod tests {
         let term = Term::without_election();
         assert!(term.permits(at(u64::MAX / 2_000_000)).is_ok());
         assert!(term.continues(&Term::without_election()));
+        assert_eq!(term.renewed(), None);
     }
 }

@@ -438,9 +438,41 @@ fn a_suspended_elder_waits_for_the_process_that_took_its_place() {
     let mut script = Script::new();
     script.run();
     script.now += seconds(600);
+    script.election.take_events();
     script.write("us");
     assert_eq!(script.run(), [Request::Get]);
     assert!(!script.leads());
+    for _ in 0..2 {
+        let events = script.election.take_events();
+        let holders = events.iter().filter_map(|event| match event {
+            Event::Holder(holder) => Some(&holder[..]),
+            _ => None,
+        });
+        assert_eq!(holders.collect::<Vec<_>>(), ["us"]);
+        script.sleep();
+        // The stranger renews, which is no news. Then another holder comes, and the stranger again.
+        script.write("us");
+        script.run();
+        assert!(script.election.take_events().is_empty());
+        script.sleep();
+        script.write(HOLDER);
+        script.run();
+        script.election.take_events();
+        script.sleep();
+        script.write("us");
+        script.run();
+    }
+}
+
+#[test]
+fn a_lease_that_is_ours_is_not_reported_as_that_of_a_stranger() {
+    let mut script = Script::held_by("us");
+    script.run();
+    script.now += seconds(30);
+    script.run();
+    assert!(script.leads());
+    let events = script.election.take_events();
+    assert!(!events.iter().any(|event| matches!(event, Event::Holder(_))));
 }
 
 #[test]
@@ -508,4 +540,111 @@ fn a_candidate_releases_only_what_it_may_hold() {
     assert_eq!(script.run().len(), 2);
     assert_eq!(script.record().holder_identity, "");
     assert_eq!(script.next(), Action::Rest);
+}
+
+#[test]
+fn a_stored_record_that_is_not_ours_is_followed_by_a_pause() {
+    let mut script = Script::held_by("");
+    let get = script.request();
+    script.serve(&get);
+    assert!(matches!(script.request(), Request::Update(..)));
+    // A webhook of the API server may change what it stores.
+    script.write("");
+    let (record, version) = script.lease.clone().unwrap();
+    script.answer(Answer::Stored(record, version.to_string()));
+    assert!(!script.leads());
+    assert!(script.sleep() >= seconds(5));
+    assert_eq!(script.request(), Request::Get);
+}
+
+#[test]
+fn an_acquire_time_that_is_missing_is_written_anew() {
+    // The API server refuses an empty time, so a restart would never take its lease back.
+    let mut script = Script::held_by("us");
+    script.lease.as_mut().unwrap().0.acquire_time.clear();
+    script.run();
+    assert!(script.leads());
+    assert_eq!(script.record().acquire_time, micro_time(wall(script.now)));
+    assert_eq!(script.record().lease_transitions, 1);
+    // Another program removes the fields from the lease of a leader, which still knows them.
+    let before = script.record().clone();
+    script.sleep();
+    let (record, version) = script.lease.as_mut().unwrap();
+    record.acquire_time.clear();
+    record.lease_transitions = 0;
+    *version += 1;
+    script.run();
+    assert!(script.leads());
+    assert_eq!(script.record().acquire_time, before.acquire_time);
+    assert_eq!(script.record().lease_transitions, before.lease_transitions);
+    assert!(script.losses().is_empty());
+}
+
+#[test]
+fn the_transitions_stay_within_what_the_api_server_accepts() {
+    let mut script = Script::held_by("");
+    script.lease.as_mut().unwrap().0.lease_transitions = i32::MAX.unsigned_abs();
+    script.run();
+    assert!(script.leads());
+    assert_eq!(script.record().lease_transitions, i32::MAX.unsigned_abs());
+}
+
+#[test]
+fn a_lease_of_ours_that_was_deleted_in_a_suspend_has_to_stand_still() {
+    for suspend in [12, 600] {
+        let mut script = Script::new();
+        script.run();
+        script.now += seconds(suspend);
+        // Another process may have taken the lease before the deletion, and leads until it
+        // notices it.
+        script.lease = None;
+        assert_eq!(script.run(), [Request::Get]);
+        assert!(!script.leads());
+        let begin = script.now;
+        while !script.leads() {
+            script.sleep();
+            script.run();
+            assert!(script.since(begin) < seconds(60));
+        }
+        assert!(script.since(begin) >= seconds(15));
+    }
+}
+
+#[test]
+fn a_process_that_led_for_long_is_the_elder_in_its_next_term_as_well() {
+    let mut script = Script::held_by("us");
+    script.run();
+    for _ in 0..3 {
+        script.sleep();
+        script.run();
+    }
+    script.now += seconds(30);
+    script.run();
+    assert!(script.leads());
+    assert_eq!(script.losses(), [Loss::Deadline]);
+    script.sleep();
+    script.write("us");
+    script.run();
+    assert!(script.leads());
+    let events = script.election.take_events();
+    assert!(matches!(&events[..], [Event::SameIdentity]));
+}
+
+#[test]
+fn every_renewal_changes_the_record_even_if_the_wall_clock_stands() {
+    let mut script = Script::new();
+    script.run();
+    let wall = wall(script.now);
+    let mut times = vec![script.record().renew_time.clone()];
+    // A clock that is set back must not repeat a time either.
+    for wall in [wall, wall, wall - seconds(5)] {
+        script.sleep();
+        let Action::Send { request, .. } = script.election.next(script.moment(), wall) else {
+            panic!("no renewal");
+        };
+        script.serve(&request);
+        times.push(script.record().renew_time.clone());
+    }
+    let expected = [0, 1, 2, 3].map(|n| micro_time(wall + Duration::from_micros(n)));
+    assert_eq!(times, expected);
 }

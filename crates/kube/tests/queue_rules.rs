@@ -23,7 +23,7 @@ fn at(milliseconds: u64) -> Moment {
 
 fn queue() -> Queue<u32> {
     let start = Instant::now();
-    Queue::new(move || Moment::since_boot(start.elapsed()))
+    Queue::new(BACKOFF, move || Moment::since_boot(start.elapsed()))
 }
 
 #[test]
@@ -106,7 +106,11 @@ fn a_worker_waits_for_a_key_and_for_a_delay() {
     let queue = queue();
     thread::scope(|scope| {
         let worker = scope.spawn(|| match queue.take(Some(Lane::First), LONG) {
-            Work::Key(key) => *key,
+            Work::Key(key) => {
+                let number = *key;
+                key.succeed();
+                number
+            }
             _ => 0,
         });
         queue.add(&1, Lane::Second);
@@ -116,8 +120,11 @@ fn a_worker_waits_for_a_key_and_for_a_delay() {
     let delay = Duration::from_millis(30);
     let begin = Instant::now();
     queue.add_after(&3, Lane::First, delay);
-    assert!(matches!(queue.take(Some(Lane::First), LONG), Work::Key(_)));
+    let Work::Key(key) = queue.take(Some(Lane::First), LONG) else {
+        panic!("no key");
+    };
     assert!(begin.elapsed() >= delay);
+    key.succeed();
     let patience = Duration::from_millis(1);
     assert!(matches!(
         queue.take(Some(Lane::First), patience),
@@ -129,7 +136,7 @@ fn a_worker_waits_for_a_key_and_for_a_delay() {
 fn a_delay_ends_by_the_clock_that_the_queue_was_given() {
     let time = Arc::new(AtomicU64::new(0));
     let clock = Arc::clone(&time);
-    let queue = Queue::new(move || at(clock.load(Ordering::Relaxed)));
+    let queue = Queue::new(BACKOFF, move || at(clock.load(Ordering::Relaxed)));
     queue.add_after(&1, Lane::First, Duration::from_mins(1));
     assert!(matches!(queue.take(None, Duration::ZERO), Work::Nothing));
     assert_eq!(queue.next_due(), Some(at(60_000)));
@@ -138,9 +145,11 @@ fn a_delay_ends_by_the_clock_that_the_queue_was_given() {
 }
 
 #[test]
-fn a_worker_that_panics_gives_its_key_back() {
-    let queue = queue();
-    queue.add(&1, Lane::First);
+fn a_key_whose_worker_panics_is_retried() {
+    let time = Arc::new(AtomicU64::new(0));
+    let clock = Arc::clone(&time);
+    let queue = Queue::new(BACKOFF, move || at(clock.load(Ordering::Relaxed)));
+    queue.add(&1, Lane::Second);
     thread::scope(|scope| {
         let worker = scope.spawn(|| {
             let _work = queue.take(None, LONG);
@@ -149,8 +158,18 @@ fn a_worker_that_panics_gives_its_key_back() {
         assert!(worker.join().is_err());
     });
     assert_eq!(queue.figures().in_work, 0);
-    queue.add(&1, Lane::First);
-    assert!(matches!(queue.take(None, LONG), Work::Key(_)));
+    assert_eq!(queue.next_due(), Some(at(1_000)));
+    time.store(1_000, Ordering::Relaxed);
+    let Work::Key(key) = queue.take(Some(Lane::Second), Duration::ZERO) else {
+        panic!("no key");
+    };
+    assert_eq!(key.retry(), Duration::from_secs(2));
+    time.store(3_000, Ordering::Relaxed);
+    let Work::Key(key) = queue.take(Some(Lane::Second), Duration::ZERO) else {
+        panic!("no key");
+    };
+    key.succeed();
+    assert_eq!(queue.next_due(), None);
 }
 
 #[test]
@@ -173,7 +192,7 @@ fn a_stop_wakes_the_workers_and_waits_for_work_that_is_left() {
         assert!(idle.join().unwrap());
         assert!(!queue.wait_until_finished(Duration::from_millis(1)));
         let waiting = scope.spawn(|| queue.wait_until_finished(LONG));
-        drop(key);
+        key.succeed();
         assert!(waiting.join().unwrap());
     });
     assert!(matches!(queue.take(None, LONG), Work::ShutDown));
@@ -184,17 +203,18 @@ fn a_drain_gives_out_what_was_added_before_it() {
     let queue = queue();
     queue.add(&1, Lane::First);
     queue.add(&2, Lane::First);
-    queue.add_after(&3, Lane::First, Duration::from_millis(1));
+    queue.add_after(&3, Lane::First, LONG);
     let Work::Key(key) = queue.take(None, LONG) else {
         panic!("no key");
     };
     queue.add(&1, Lane::First);
     queue.drain();
     queue.add(&4, Lane::First);
-    drop(key);
+    key.succeed();
     let mut keys = Vec::new();
     while let Work::Key(key) = queue.take(None, LONG) {
         keys.push(*key);
+        key.succeed();
     }
     assert_eq!(keys, [2, 1]);
     assert!(queue.wait_until_finished(Duration::ZERO));
@@ -218,6 +238,7 @@ fn many_workers_lose_no_key_and_share_none() {
                     seen.lock().unwrap().insert(*key, version);
                     thread::yield_now();
                     in_work[index].store(false, Ordering::SeqCst);
+                    key.succeed();
                 }
             });
         }
@@ -238,4 +259,91 @@ fn many_workers_lose_no_key_and_share_none() {
     let seen = seen.into_inner().unwrap();
     assert_eq!(seen.len(), 16);
     assert!(seen.values().all(|version| *version == 500), "{seen:?}");
+}
+
+#[test]
+fn a_key_does_not_wake_all_idle_workers() {
+    const ROUNDS: u64 = 300;
+    let looks = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&looks);
+    let start = Instant::now();
+    // A worker that wakes looks at the clock.
+    let queue: Queue<u32> = Queue::new(BACKOFF, move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Moment::since_boot(start.elapsed())
+    });
+    thread::scope(|scope| {
+        let (sender, done) = mpsc::channel();
+        for _ in 0..8 {
+            let (queue, sender) = (&queue, sender.clone());
+            scope.spawn(move || {
+                while let Work::Key(key) = queue.take(None, LONG) {
+                    key.succeed();
+                    sender.send(()).unwrap();
+                }
+            });
+        }
+        for _ in 0..ROUNDS {
+            queue.add(&1, Lane::First);
+            done.recv().unwrap();
+        }
+        queue.stop();
+    });
+    // Each round adds, takes, ends the work and takes again.
+    let looks = looks.load(Ordering::Relaxed);
+    assert!(looks < 4 * ROUNDS + 100, "{looks}");
+}
+
+#[test]
+fn the_workers_of_each_lane_wake_for_its_delays() {
+    // Below the longest wait without a look at the clock, after which a worker that was not woken
+    // would find the key all the same.
+    let limit = Duration::from_secs(20);
+    let jitter =
+        |round: u32, key: u32| Duration::from_micros(u64::from(round * 7 + key * 131) % 900);
+    let (first, second) = (Some(Lane::First), Some(Lane::Second));
+    // The patience of the last one ends while the others rely on it.
+    let brief = Duration::from_millis(2);
+    for workers in [
+        vec![(first, LONG), (second, LONG)],
+        vec![(first, LONG), (second, LONG), (None, LONG), (None, brief)],
+        vec![
+            (first, LONG),
+            (second, LONG),
+            (second, LONG),
+            (first, brief),
+        ],
+    ] {
+        let queue = queue();
+        thread::scope(|scope| {
+            let (sender, done) = mpsc::channel();
+            for (lane, patience) in workers {
+                let (queue, sender) = (&queue, sender.clone());
+                scope.spawn(move || {
+                    loop {
+                        match queue.take(lane, patience) {
+                            Work::Key(key) => {
+                                key.succeed();
+                                sender.send(()).unwrap();
+                            }
+                            Work::Nothing => {}
+                            Work::ShutDown => return,
+                        }
+                    }
+                });
+            }
+            for round in 0..300 {
+                for key in 0..6 {
+                    let lane = [Lane::First, Lane::Second][usize::from(key % 2 == 0)];
+                    queue.add_after(&key, lane, jitter(round, key));
+                }
+                let outcome = (0..6).try_for_each(|_| done.recv_timeout(limit));
+                if outcome.is_err() {
+                    queue.stop();
+                }
+                outcome.unwrap();
+            }
+            queue.stop();
+        });
+    }
 }

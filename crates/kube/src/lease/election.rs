@@ -10,6 +10,9 @@ use crate::time::{Jitter, Moment, micro_time};
 /// The shortest time for a request of a leader, while so much of the term is left.
 const REQUEST_MIN: Duration = Duration::from_secs(1);
 
+/// The API's `leaseTransitions` is a signed number of 32 bits.
+const TRANSITIONS_MAX: u32 = i32::MAX.unsigned_abs();
+
 /// The most writes that are remembered while no answer says which of them was carried out. At
 /// least a retry period lies between two of them, so that the oldest cannot be carried out any more.
 const SENT_MAX: usize = 32;
@@ -18,7 +21,8 @@ enum Role {
     Candidate,
     Leader {
         term: Term,
-        /// Until then a foreign write under our identity means that we are the younger.
+        /// Until then a foreign write under our identity means that we are the younger. `None` when
+        /// that time has passed, and for a lease that we did not find under our identity.
         young_until: Option<Moment>,
     },
     Releasing {
@@ -51,6 +55,8 @@ struct Seen {
     /// No other record was seen before. If our identity stands in it, the holder was this
     /// container before its restart.
     is_first: bool,
+    /// Another process wrote it, be it under our identity.
+    is_foreign: bool,
 }
 
 /// The part of one process in an election. Call [`Election::next`], do what it says, and so on.
@@ -66,8 +72,10 @@ pub struct Election {
     version: Option<String>,
     /// The renewTime of each of our writes that stands in the lease or may still come to.
     sent: VecDeque<String>,
-    /// Our tenure goes on with a record that was there before this process. That stays so if the
-    /// first write has no answer.
+    /// The time in our last write.
+    last_wall: Option<SystemTime>,
+    /// Our tenure goes on with a record that was there before this process, and a lease duration
+    /// of leadership has not passed since. That stays so if the first write has no answer.
     after_restart: bool,
     events: Vec<Event>,
 }
@@ -86,6 +94,7 @@ impl Election {
             seen: None,
             version: None,
             sent: VecDeque::new(),
+            last_wall: None,
             after_restart: false,
             events: Vec::new(),
         }
@@ -105,7 +114,8 @@ impl Election {
         std::mem::take(&mut self.events)
     }
 
-    /// Decides what to do at `now`. `wall` goes into the record. A request that has no answer yet
+    /// Decides what to do at `now`. `wall` goes into the record, or one microsecond after the time
+    /// in the last write if `wall` is not later. A request that has no answer yet
     /// counts as failed.
     pub fn next(&mut self, now: Moment, wall: SystemTime) -> Action {
         self.expire(now);
@@ -147,7 +157,11 @@ impl Election {
                 self.decide(now);
             }
             (Some(InFlight::Get), Answer::NotFound) => {
-                self.version = None;
+                // The record may have changed before the deletion, unseen, so that its holder
+                // has to be waited for from now on.
+                if let (Some(_), Some(seen)) = (self.version.take(), &mut self.seen) {
+                    seen.since = now;
+                }
                 self.decide(now);
             }
             (Some(InFlight::Write { at, .. }), Answer::Stored(record, version)) => {
@@ -198,10 +212,15 @@ impl Election {
 
     /// Ends what has lasted too long.
     fn expire(&mut self, now: Moment) {
-        match &self.role {
+        match &mut self.role {
             Role::Leader { term, .. } if term.permits(now).is_err() => {
                 self.lose(Loss::Deadline);
                 self.step = Step::Get(now);
+            }
+            Role::Leader { young_until, .. } if young_until.is_some_and(|until| until <= now) => {
+                *young_until = None;
+                // A later term of this process is not young again.
+                self.after_restart = false;
             }
             Role::Releasing { until } if *until <= now => self.role = Role::Resting,
             _ => {}
@@ -253,15 +272,22 @@ impl Election {
             return;
         }
         let holder = &record.holder_identity;
-        let is_new = before.is_none_or(|seen| seen.record.holder_identity != *holder);
-        if is_new && !holder.is_empty() && *holder != self.identity {
+        let is_first = before.is_none();
+        let is_identity = *holder == self.identity;
+        let is_own = is_identity && (is_first || self.sent.contains(&record.renew_time));
+        let is_foreign = !holder.is_empty() && !is_own;
+        let is_known =
+            before.is_some_and(|seen| seen.is_foreign && seen.record.holder_identity == *holder);
+        // A leader decides which of two processes of one identity goes on, and that is an event.
+        let is_reported = is_identity && matches!(self.role, Role::Leader { .. });
+        if is_foreign && !is_known && !is_reported {
             self.events.push(Event::Holder(holder.clone()));
         }
-        let is_first = before.is_none();
         self.seen = Some(Seen {
             record,
             since: now,
             is_first,
+            is_foreign,
         });
     }
 
@@ -274,7 +300,7 @@ impl Election {
             // A lease that was deleted is written anew.
             Role::Leader { .. } if self.version.is_none() || self.is_own_write() => true,
             Role::Leader { young_until, .. } if is_identity => {
-                let is_younger = young_until.is_some_and(|until| now < until);
+                let is_younger = young_until.is_some();
                 if is_younger {
                     self.lose(Loss::SameIdentity);
                 } else {
@@ -334,16 +360,24 @@ impl Election {
         })
     }
 
-    /// Whether a write now goes on with the record's tenure.
+    /// Whether a candidate's write now goes on with the record's tenure. Of a lease that was deleted
+    /// it cannot know whether another process led meanwhile.
     fn keeps_tenure(&self) -> bool {
-        self.is_own_write() || self.is_restart()
+        self.version.is_some() && (self.is_own_write() || self.is_restart())
     }
 
     /// The record of the next write.
     fn record(&mut self, wall: SystemTime) -> LeaseRecord {
+        // A clock that stands or was set back must not repeat a time. Others would see the record
+        // unchanged, and a write of ours could not be known from another one by its time.
+        let after_last = self
+            .last_wall
+            .and_then(|last| last.checked_add(Duration::from_micros(1)));
+        let wall = after_last.map_or(wall, |after_last| after_last.max(wall));
+        self.last_wall = Some(wall);
         let time = micro_time(wall);
         let seen = self.seen.as_ref().map(|seen| &seen.record);
-        let transitions = seen.map_or(0, |record| record.lease_transitions);
+        let transitions = seen.map_or(0, |record| record.lease_transitions.min(TRANSITIONS_MAX));
         if let Role::Releasing { .. } = self.role {
             return LeaseRecord {
                 holder_identity: String::new(),
@@ -354,21 +388,35 @@ impl Election {
                 lease_transitions: transitions,
             };
         }
-        // Of a lease that was deleted a candidate cannot know whether another one led meanwhile.
-        let goes_on = self.term().is_some() || (self.version.is_some() && self.keeps_tenure());
-        let kept = seen.filter(|_| goes_on);
+        let goes_on = self.term().is_some() || self.keeps_tenure();
+        let kept = seen.filter(|_| goes_on).map(|record| match self.term() {
+            // Every field of a lease is optional, and the API server refuses an empty time.
+            Some(term) if record.acquire_time.is_empty() => term.tenure().clone(),
+            _ if record.acquire_time.is_empty() => Tenure {
+                acquire_time: time.clone(),
+                transitions,
+            },
+            _ => Tenure {
+                acquire_time: record.acquire_time.clone(),
+                transitions,
+            },
+        });
+        let has_kept = kept.is_some();
+        let tenure = kept.unwrap_or_else(|| Tenure {
+            acquire_time: time.clone(),
+            transitions: match &self.version {
+                Some(_) => (transitions + 1).min(TRANSITIONS_MAX),
+                None => 0,
+            },
+        });
         let record = LeaseRecord {
             holder_identity: self.identity.clone(),
             lease_duration_seconds: self.timing.lease_seconds(),
-            acquire_time: kept.map_or_else(|| time.clone(), |kept| kept.acquire_time.clone()),
+            acquire_time: tenure.acquire_time,
             renew_time: time.clone(),
-            lease_transitions: match (kept, &self.version) {
-                (Some(kept), _) => kept.lease_transitions,
-                (None, Some(_)) => transitions.saturating_add(1),
-                (None, None) => 0,
-            },
+            lease_transitions: tenure.transitions,
         };
-        self.after_restart = self.after_restart && kept.is_some() || self.is_restart();
+        self.after_restart = self.after_restart && has_kept || self.is_restart();
         if self.sent.len() == SENT_MAX {
             self.sent.pop_front();
         }
@@ -387,7 +435,10 @@ impl Election {
                 self.lead(at, now);
             }
             // The answer came so late that the term is over before it has begun.
-            Role::Candidate => self.decide(now),
+            Role::Candidate if self.is_own_write() => self.decide(now),
+            // The API server has stored another record than ours. Without a pause, a rule that
+            // permits the next write would let it follow at once, again and again.
+            Role::Candidate => self.pause(now),
             Role::Releasing { .. } | Role::Resting => self.role = Role::Resting,
         }
     }

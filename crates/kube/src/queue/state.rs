@@ -253,6 +253,19 @@ impl<K: Clone + Ord> State<K> {
         self.phase != Phase::Open && self.in_work == 0 && self.figures.depth == 0
     }
 
+    /// Whether keys are still accepted.
+    pub(super) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// Whether a key of this lane waits for a worker.
+    pub(super) fn has_ready(&self, lane: Lane) -> bool {
+        match lane {
+            Lane::First => !self.first.is_empty(),
+            Lane::Second => !self.second.is_empty(),
+        }
+    }
+
     /// The moment at which the first delay ends.
     #[must_use]
     pub fn next_due(&self) -> Option<Moment> {
