@@ -347,3 +347,49 @@ fn the_workers_of_each_lane_wake_for_its_delays() {
         });
     }
 }
+
+#[test]
+fn a_worker_that_leaves_hands_on_the_next_key_and_the_next_delay() {
+    let limit = Duration::from_secs(20);
+    for (lane, between) in [
+        (None, 0),
+        (None, 100),
+        (Some(Lane::First), 0),
+        (Some(Lane::First), 100),
+    ] {
+        let start = Instant::now();
+        let (sender, looks) = mpsc::channel();
+        // A coarse clock, so that two delays end at the same moment.
+        let queue: Queue<u32> = Queue::new(BACKOFF, move || {
+            sender.send(()).unwrap_or_default();
+            let elapsed = u64::try_from(start.elapsed().as_millis()).unwrap();
+            at(elapsed / 50 * 50)
+        });
+        let ended = Mutex::new(());
+        thread::scope(|scope| {
+            let (sender, taken) = mpsc::channel();
+            let works = ended.lock().unwrap();
+            for _ in 0..2 {
+                let (queue, ended, sender) = (&queue, &ended, sender.clone());
+                scope.spawn(move || {
+                    let Work::Key(key) = queue.take(lane, LONG) else {
+                        return;
+                    };
+                    sender.send(()).unwrap();
+                    // The work lasts until the other key is in work as well.
+                    drop(ended.lock());
+                    key.succeed();
+                });
+            }
+            // Each worker has looked at the clock under the lock, so it waits when the lock is free.
+            looks.recv().unwrap();
+            looks.recv().unwrap();
+            queue.add_after(&1, Lane::First, Duration::from_millis(100));
+            queue.add_after(&2, Lane::First, Duration::from_millis(100 + between));
+            let outcome = (0..2).try_for_each(|_| taken.recv_timeout(limit));
+            queue.stop();
+            drop(works);
+            outcome.unwrap();
+        });
+    }
+}
