@@ -92,15 +92,11 @@ fn share(left: Duration, addresses: usize) -> Duration {
     if addresses > 1 { left / 2 } else { left }
 }
 
-/// The errors of socket(2) and connect(2) if this machine has no address of that kind, or has IPv4
-/// or IPv6 turned off.
-const NOT_HERE: [i32; 2] = [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL];
-
 /// Chooses the error that says more about the driver, out of those of two addresses. That this
 /// machine cannot reach any address of a kind says least, and a timeout says little.
 fn more_informative(before: Option<io::Error>, error: io::Error) -> io::Error {
     let rank = |error: &io::Error| match error.raw_os_error() {
-        Some(code) if NOT_HERE.contains(&code) || code == libc::ENETUNREACH => 0,
+        Some(code) if lookup::NOT_HERE.contains(&code) || code == libc::ENETUNREACH => 0,
         _ if error.kind() == io::ErrorKind::TimedOut => 1,
         _ => 2,
     };

@@ -78,7 +78,7 @@ fn listen(
     if address.is_wildcard() {
         let any = SocketAddr::from(([0u16; 8], address.port));
         let listener = listen_on(any).or_else(|error| match error.raw_os_error() {
-            Some(code) if NOT_HERE.contains(&code) => {
+            Some(code) if lookup::NOT_HERE.contains(&code) => {
                 listen_on(SocketAddr::from(([0u8; 4], address.port)))
             }
             _ => Err(error),
@@ -124,9 +124,6 @@ fn may_come(error: &io::Error, waited: Duration) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable && waited < ADDRESS_WAIT
 }
 
-/// What socket(2) and bind(2) say where an address is not here, or IPv4 or IPv6 is off.
-const NOT_HERE: [i32; 2] = [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL];
-
 /// Listens on the first of these addresses that this host has. Any other failure is final: if the
 /// port were taken on 127.0.0.1 and `::1` used in its place, kubelet would ask another program.
 fn listen_on_first(candidates: &[SocketAddr]) -> io::Result<TcpListener> {
@@ -136,7 +133,7 @@ fn listen_on_first(candidates: &[SocketAddr]) -> io::Result<TcpListener> {
             Err(error)
                 if error
                     .raw_os_error()
-                    .is_some_and(|code| NOT_HERE.contains(&code)) =>
+                    .is_some_and(|code| lookup::NOT_HERE.contains(&code)) =>
             {
                 // An address that may still appear counts more than a family that is off.
                 if last.kind() != io::ErrorKind::AddrNotAvailable {

@@ -7,6 +7,10 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 
+/// The errors of socket(2), bind(2) and connect(2) if this machine does not have an address, or has
+/// IPv4 or IPv6 turned off.
+pub const NOT_HERE: [i32; 2] = [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL];
+
 /// Looks up a host's addresses. getaddrinfo(3) has no deadline, so a caller with a deadline must
 /// wait on another thread.
 ///
